@@ -1,0 +1,5 @@
+"""`python -m panet`."""
+
+from panet.cli.main import main
+
+main()

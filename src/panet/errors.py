@@ -1,0 +1,59 @@
+"""Every error that a user can cause, in one tree.
+
+PANetError
+|- ConfigError      a setting: unknown key, wrong type, value out of range
+|- DataError        a picture, an annotation, a folder of them
+|- CheckpointError  a weights file
+|- ExportError      a model that another format cannot hold
+|- DivergedError    a loss that is no longer finite
+
+The command line prints one line for each and exits with its `exit_code`. What only this project can cause is an
+`assert`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "ExportError",
+    "PANetError",
+    "nearest",
+]
+
+
+class PANetError(Exception):
+    """What was expected, what came, where, and what to do, in one line."""
+
+    exit_code = 2
+
+
+class ConfigError(PANetError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(PANetError):
+    """A picture or an annotation cannot be used."""
+
+
+class CheckpointError(PANetError):
+    """A weights file cannot be read or does not fit the model."""
+
+
+class ExportError(PANetError):
+    """A model cannot be written in the format asked for."""
+
+
+class DivergedError(PANetError):
+    """A loss is NaN or infinite."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Give " (did you mean 'x'?)" for the known name closest to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

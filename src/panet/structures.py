@@ -1,0 +1,143 @@
+"""The values that pass between the stages: frozen, and checked when built.
+
+Letters: B images, H W padded input, G ground-truth objects, D detections, K classes, M mask side.
+"Input px" are pixels of the resized, padded network input; "image px" are pixels of the upright original picture.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "Detections", "ImageBatch", "Pyramid", "Size", "Target"]
+
+Pyramid: TypeAlias = dict[int, Tensor]
+"""Level k -> (B, C, H_k, W_k), stride 2**k; called c, p or n as in the paper."""
+
+Size: TypeAlias = tuple[int, int]
+"""(height, width), un-padded."""
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Pictures padded at the right and bottom to one size.
+
+    Args:
+        tensor: (B, 3, H, W) normalised pixels; H and W are multiples of 32.
+        sizes: B pairs (h, w) in input px before padding.
+        original_sizes: B pairs (H0, W0) in image px.
+    """
+
+    tensor: Tensor
+    sizes: tuple[Size, ...]
+    original_sizes: tuple[Size, ...]
+
+    def __post_init__(self) -> None:
+        assert self.tensor.ndim == 4, self.tensor.shape
+        assert len(self.tensor) == len(self.sizes) == len(self.original_sizes)
+        height, width = self.tensor.shape[-2:]
+        assert all(h <= height and w <= width for h, w in self.sizes), (self.sizes, self.tensor.shape)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        return replace(self, tensor=self.tensor.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one picture shows, in input px.
+
+    Args:
+        boxes: (G, 4) float32 xyxy.
+        labels: (G,) int64 in 1..K.
+        masks: (G, h, w) bool.
+        crowd: (G,) bool; a crowd is never a positive, and what lies in it is not a negative.
+        image_id: the picture's id in its data set.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
+    crowd: Tensor
+    image_id: int | str
+
+    def __post_init__(self) -> None:
+        num_objects = len(self.boxes)
+        assert self.boxes.shape == (num_objects, 4), self.boxes.shape
+        assert self.labels.shape == self.crowd.shape == (num_objects,)
+        assert self.masks.ndim == 3, self.masks.shape
+        assert len(self.masks) == num_objects
+        assert self.masks.dtype == self.crowd.dtype == torch.bool
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def to(self, device: torch.device) -> "Target":
+        return replace(
+            self,
+            boxes=self.boxes.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            masks=self.masks.to(device, non_blocking=True),
+            crowd=self.crowd.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures with their targets, in the same order."""
+
+    images: ImageBatch
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        return [target.image_id for target in self.targets]
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(self.images.to(device), tuple(target.to(device) for target in self.targets))
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a model found in one picture, best first. The frame (input px or image px) is the producer's to say.
+
+    Args:
+        boxes: (D, 4) xyxy.
+        scores: (D,) in 0..1.
+        labels: (D,) int64 in 1..K.
+        mask_grids: (D, M, M) probabilities on a grid that spans each box, or None without a mask branch.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    mask_grids: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        num_detections = len(self.boxes)
+        assert self.boxes.shape == (num_detections, 4), self.boxes.shape
+        assert self.scores.shape == self.labels.shape == (num_detections,)
+        if self.mask_grids is not None:
+            assert self.mask_grids.ndim == 3, self.mask_grids.shape
+            assert len(self.mask_grids) == num_detections
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Tensor | slice | Sequence[int]) -> "Detections":
+        grids = None if self.mask_grids is None else self.mask_grids[index]
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], grids)
+
+    def to(self, device: torch.device) -> "Detections":
+        grids = None if self.mask_grids is None else self.mask_grids.to(device)
+        return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), grids)
