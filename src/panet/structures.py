@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Detections", "ImageBatch", "Pyramid", "Size", "Target"]
+__all__ = ["Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target"]
 
 Pyramid: TypeAlias = dict[int, Tensor]
 """Level k -> (B, C, H_k, W_k), stride 2**k; called c, p or n as in the paper."""
@@ -141,3 +141,35 @@ class Detections:
     def to(self, device: torch.device) -> "Detections":
         grids = None if self.mask_grids is None else self.mask_grids.to(device)
         return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), grids)
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Labels 1..K <-> a data set's own category ids and names.
+
+    Args:
+        category_ids: the K ids, in ascending order; label i is category_ids[i - 1].
+        names: the K names, in the same order.
+    """
+
+    category_ids: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        assert len(self.category_ids) == len(self.names) == len(set(self.category_ids))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, label: int) -> str:
+        return self.names[label - 1]
+
+    def category_id(self, label: int) -> int:
+        return self.category_ids[label - 1]
+
+    def label(self, category_id: int) -> int:
+        """Give the label of a category id; KeyError for an unknown one."""
+        try:
+            return self.category_ids.index(category_id) + 1
+        except ValueError:
+            raise KeyError(category_id) from None
