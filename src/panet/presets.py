@@ -39,10 +39,9 @@ PRESETS: dict[str, Config] = {
     # Trains on two CPU cores, ships in 25 MB: EfficientNet-Lite0 features, narrow pyramid and heads.
     "panet_lite": Config(
         model=ModelConfig(
+            norm_groups=16,
             pixels=PixelConfig(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0)),
-            backbone=BackboneConfig(
-                name="tf_efficientnet_lite0", weights="efficientnet-lite", frozen_stages=1
-            ),
+            backbone=BackboneConfig(name="tf_efficientnet_lite0", weights="efficientnet-lite", frozen_stages=1),
             neck=NeckConfig(channels=96),
             rpn=RPNConfig(
                 anchor_sizes=((16,), (32,), (64,), (128,), (256,)),
@@ -51,8 +50,9 @@ PRESETS: dict[str, Config] = {
                 num_after_nms_train=500,
                 num_after_nms_test=500,
             ),
-            box_head=BoxHeadConfig(kind="2fc", conv_channels=96, fc_channels=256),
-            mask_head=MaskHeadConfig(channels=96),
+            pooling=PoolingConfig(mask_size=12),
+            box_head=BoxHeadConfig(kind="2fc", fc_channels=192),
+            mask_head=MaskHeadConfig(channels=64),
             short_side=512,
             max_side=1024,
         ),

@@ -1,0 +1,114 @@
+"""Image -> C2..C5: any timm model with `features_only`."""
+
+import inspect
+from typing import Any
+
+import timm
+from timm.layers import Format
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from panet.errors import ConfigError, nearest
+from panet.structures import Pyramid
+
+__all__ = ["LEVELS", "Backbone"]
+
+LEVELS = (2, 3, 4, 5)
+
+
+class Backbone(nn.Module):
+    """Features at strides 4, 8, 16 and 32.
+
+    Args:
+        name: of a timm model.
+        frozen_norm: batch norms keep their statistics, scale and shift, as in the released code.
+        frozen_stages: how many stages do not train: 1 is all that comes before C2, 2 adds C2, ... 5 adds C5.
+        stride_in_1x1: ResNets of 2018 stride on the first conv of a bottleneck, not on the 3x3.
+
+    Raises:
+        ConfigError: timm has no such model, or it has no features at strides 4 to 32.
+    """
+
+    def __init__(
+        self, name: str, *, frozen_norm: bool = True, frozen_stages: int = 2, stride_in_1x1: bool = False
+    ) -> None:
+        super().__init__()
+        body = create_timm_features(name)
+        strides, channels = body.feature_info.reduction(), body.feature_info.channels()
+        if not set(strides) >= {2**k for k in LEVELS}:
+            raise ConfigError(
+                f"model.backbone.name: {name!r} has features at strides {strides}; strides 4, 8, 16, 32 are needed"
+            )
+        self.index = {k: len(strides) - 1 - strides[::-1].index(2**k) for k in LEVELS}
+        self.channels = {k: int(channels[i]) for k, i in self.index.items()}
+        self.channels_last = getattr(body, "output_fmt", Format.NCHW) == Format.NHWC
+        self.frozen_norm = frozen_norm
+        self.body = body
+        if stride_in_1x1:
+            _move_stride_to_1x1(body)
+        if frozen_norm:
+            for norm in self._batch_norms():
+                norm.requires_grad_(False)
+        self._freeze(frozen_stages)
+        self.train(self.training)
+
+    def forward(self, images: Tensor) -> Pyramid:
+        """Give {2..5: (B, C_k, H / 2**k, W / 2**k)} of (B, 3, H, W) normalised pixels."""
+        features = self.body(images)
+        c = {k: features[i] for k, i in self.index.items()}
+        return {k: x.permute(0, 3, 1, 2).contiguous() for k, x in c.items()} if self.channels_last else c
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Frozen batch norms stay in eval mode: their statistics never move."""
+        super().train(mode)
+        if self.frozen_norm:
+            for norm in self._batch_norms():
+                norm.eval()
+        return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.body.modules() if isinstance(module, _BatchNorm)]
+
+    def _freeze(self, stages: int) -> None:
+        """Stop the training of every parameter registered up to the end of the last frozen stage."""
+        if stages == 0:
+            return
+        names = [name for name, _ in self.body.named_parameters()]
+        module = self.body.feature_info.module_name()[self.index[max(stages, 2)]]
+        # Children of the features are registered with underscores for dots ("layers_0" for "layers.0").
+        prefix = module.replace(".", "_") + "_"
+        stage = [i for i, name in enumerate(names) if name.replace(".", "_").startswith(prefix)]
+        end = stage[0] if stages == 1 else stage[-1] + 1
+        for _, parameter in list(self.body.named_parameters())[:end]:
+            parameter.requires_grad_(False)
+
+
+def create_timm_features(name: str) -> nn.Module:
+    """Build a timm model for its features, with random weights; transformers take pictures of any size."""
+    if not timm.is_model(name):
+        raise ConfigError(f"model.backbone.name: timm has no {name!r}{nearest(name, timm.list_models())}")
+    options: dict[str, Any] = {}
+    if "strict_img_size" in _constructor_parameters(name):
+        options = {"strict_img_size": False, "dynamic_img_pad": False}
+    try:
+        body: nn.Module = timm.create_model(name, pretrained=False, features_only=True, **options)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ConfigError(f"model.backbone.name: timm gives no features of {name!r}: {error}") from error
+    return body
+
+
+def _constructor_parameters(name: str) -> frozenset[str]:
+    module = inspect.getmodule(timm.model_entrypoint(name))
+    classes = {"swin_transformer": "SwinTransformer", "swin_transformer_v2": "SwinTransformerV2"}
+    owner = classes.get(str(getattr(module, "__name__", "")).rpartition(".")[2])
+    return frozenset(inspect.signature(getattr(module, owner).__init__).parameters) if owner else frozenset()
+
+
+def _move_stride_to_1x1(body: nn.Module) -> None:
+    moved = 0
+    for block in body.modules():
+        if all(hasattr(block, name) for name in ("conv1", "conv2", "conv3")) and block.conv2.stride == (2, 2):
+            block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
+            moved += 1
+    if not moved:
+        raise ConfigError("model.backbone.stride_in_1x1: this backbone has no ResNet bottlenecks; set it to false")

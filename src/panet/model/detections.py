@@ -1,0 +1,84 @@
+"""Box output -> detections of each picture; from the network's frame to the picture's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from panet.model.box_head import BoxOutput
+from panet.ops import boxes as box_ops
+from panet.ops.suppression import suppress
+from panet.structures import Detections, Size
+
+__all__ = ["BOX_WEIGHTS", "DetectionRule", "select_detections", "to_image", "with_mask_grids"]
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the box head's deltas (Fast R-CNN)
+
+
+@dataclass(frozen=True)
+class DetectionRule:
+    """Which boxes become detections, and by which arithmetic.
+
+    Args:
+        score_threshold: a score must be above it.
+        nms_threshold: IoU above which the lower score goes; within a class.
+        max_detections: best detections of a picture that remain.
+        min_side: boxes with a smaller side (px) are dropped.
+        inclusive: x2, y2 name the last pixel (Detectron, 2018).
+    """
+
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    max_detections: int = 100
+    min_side: float = 1e-2
+    inclusive: bool = False
+
+
+def select_detections(
+    output: BoxOutput, proposals: Sequence[Tensor], sizes: Sequence[Size], rule: DetectionRule
+) -> list[Detections]:
+    """Turn the box head's output into detections, best first (Fast R-CNN, Sec. 2.2; NMS per class).
+
+    Args:
+        output: for the R RoIs of the batch.
+        proposals: B tensors (R_i, 4), input px, R their sum.
+        sizes: B pairs (h, w), input px.
+        rule: what is kept.
+    Returns:
+        B detections in input px, clipped to the sizes, without masks.
+    """
+    counts = [len(boxes) for boxes in proposals]
+    scores = output.class_logits.float().softmax(dim=1)
+    boxes = box_ops.decode(
+        output.deltas.float(), torch.cat(list(proposals))[:, None], weights=BOX_WEIGHTS, inclusive=rule.inclusive
+    )  # (R, K + 1, 4)
+    return [
+        _select_one(box, score, size, rule)
+        for box, score, size in zip(boxes.split(counts), scores.split(counts), sizes, strict=True)
+    ]
+
+
+def _select_one(boxes: Tensor, scores: Tensor, size: Size, rule: DetectionRule) -> Detections:
+    roi, label = (scores[:, 1:] > rule.score_threshold).nonzero(as_tuple=True)
+    label = label + 1
+    box = box_ops.clip(boxes[roi, label], size, inclusive=rule.inclusive)
+    score = scores[roi, label]
+    usable = (box[:, 2:] - box[:, :2] + int(rule.inclusive) >= rule.min_side).all(dim=1)
+    box, score, label = box[usable], score[usable], label[usable]
+    kept = suppress(box, score, label, rule.nms_threshold, inclusive=rule.inclusive)[: rule.max_detections]
+    return Detections(box[kept], score[kept], label[kept])
+
+
+def with_mask_grids(detections: Sequence[Detections], mask_logits: Tensor) -> list[Detections]:
+    """Give each detection the probabilities of its own class, from (D, K + 1, M, M) logits of the whole batch."""
+    counts = [len(each) for each in detections]
+    labels = torch.cat([each.labels for each in detections])
+    grids = mask_logits[torch.arange(len(labels), device=labels.device), labels].float().sigmoid()
+    return [replace(each, mask_grids=grid) for each, grid in zip(detections, grids.split(counts), strict=True)]
+
+
+def to_image(detections: Detections, size: Size, original_size: Size) -> Detections:
+    """Carry detections from input px of a picture resized to `size` to image px of `original_size`, clipped."""
+    boxes = box_ops.scale(detections.boxes, size, original_size)
+    return replace(detections, boxes=box_ops.clip(boxes, original_size))

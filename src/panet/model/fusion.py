@@ -1,0 +1,82 @@
+"""Grids of every RoI for a head's shared layers: adaptive feature pooling (PANet, Sec. 3.2), or FPN's rule."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from panet.ops.roi_align import pool_all_levels, pool_assigned_level
+from panet.structures import Pyramid
+
+__all__ = ["AdaptivePooling", "AssignedPooling", "FuseLevels"]
+
+
+class FuseLevels(nn.Module):
+    """First layer of a head, one copy per level, then an element-wise max (PANet, Sec. 3.2, Fig. 6).
+
+    Args:
+        levels: the pyramid's.
+        layer: makes one copy; weights are not shared between levels.
+        fusion: max, or the sum of Table 4.
+    """
+
+    def __init__(
+        self, levels: Sequence[int], layer: Callable[[], nn.Module], fusion: Literal["max", "sum"] = "max"
+    ) -> None:
+        super().__init__()
+        self.adapt = nn.ModuleDict({str(k): layer() for k in levels})
+        self.fusion = fusion
+
+    def forward(self, grids: Pyramid) -> Tensor:
+        """Fuse {k: (R, C, S, S)} into what one layer gives, (R, ...); the order of the levels is of no matter."""
+        first, *others = (self.adapt[str(k)](grid) for k, grid in grids.items())
+        for other in others:
+            first = torch.maximum(first, other) if self.fusion == "max" else first + other
+        return first
+
+
+class AdaptivePooling(nn.Module):
+    """Adaptive feature pooling: every RoI from every level, adapted, fused (PANet, Sec. 3.2).
+
+    Args:
+        levels: the pyramid's.
+        layer: makes the first layer of the head.
+        size: side S of the pooled grid.
+        samples: RoIAlign points per bin side.
+        fusion: max or sum over levels.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[int],
+        layer: Callable[[], nn.Module],
+        *,
+        size: int,
+        samples: int,
+        fusion: Literal["max", "sum"] = "max",
+    ) -> None:
+        super().__init__()
+        self.fuse = FuseLevels(levels, layer, fusion)
+        self.size = size
+        self.samples = samples
+
+    def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+        """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
+        fused: Tensor = self.fuse(pool_all_levels(n, boxes, self.size, self.samples))
+        return fused
+
+
+class AssignedPooling(nn.Module):
+    """Each RoI from the one level that its area assigns, then the first layer (FPN, Eq. 1)."""
+
+    def __init__(self, layer: Callable[[], nn.Module], *, size: int, samples: int) -> None:
+        super().__init__()
+        self.layer = layer()
+        self.size = size
+        self.samples = samples
+
+    def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+        """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
+        first: Tensor = self.layer(pool_assigned_level(n, boxes, self.size, self.samples))
+        return first

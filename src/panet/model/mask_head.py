@@ -1,0 +1,82 @@
+"""RoIs -> mask logits: a fully convolutional path and a fully connected one (PANet, Sec. 3.3)."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from panet.model.box_head import PoolingFactory
+from panet.model.layers import ConvBlock, NormFactory, gaussian_fill, msra_fill
+from panet.structures import Pyramid
+
+__all__ = ["FullyConnectedPath", "MaskHead"]
+
+
+class FullyConnectedPath(nn.Module):
+    """From conv3: two convs, one fc, a class-agnostic map added to every class (PANet, Sec. 3.3, Fig. 4).
+
+    The second conv halves the channels. The released code has a ReLU after the fc, so this path can only raise
+    a logit.
+
+    Args:
+        channels: of conv3's output.
+        size: side S of its grid; the map's is 2 S.
+        norm: the norm, or None.
+    """
+
+    def __init__(self, channels: int, size: int, norm: NormFactory) -> None:
+        super().__init__()
+        self.conv4 = ConvBlock(channels, channels, norm=norm)
+        self.conv5 = ConvBlock(channels, channels // 2, norm=norm)
+        self.fc = nn.Linear(channels // 2 * size * size, (2 * size) ** 2)
+        self.side = 2 * size
+        msra_fill(self.conv4)
+        msra_fill(self.conv5)
+        gaussian_fill(self.fc, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (D, C, S, S) to (D, 1, 2 S, 2 S), at least 0."""
+        x = relu(self.fc(self.conv5(self.conv4(x)).flatten(1)))
+        return x.reshape(-1, 1, self.side, self.side)
+
+
+class MaskHead(nn.Module):
+    """Four convs, a deconv and a 1x1 conv; beside them the fully connected path (PANet, Sec. 3.3).
+
+    Args:
+        pooling: pools RoIs and applies conv1, per level under adaptive pooling.
+        inputs: channels of the pyramid.
+        channels: of every conv.
+        num_classes: K.
+        size: side S of the pooled grid.
+        norm: the norm, or None.
+        fc_path: whether the fully connected path is there.
+    """
+
+    def __init__(
+        self,
+        pooling: PoolingFactory,
+        *,
+        inputs: int,
+        channels: int,
+        num_classes: int,
+        size: int,
+        norm: NormFactory,
+        fc_path: bool = True,
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling(lambda: ConvBlock(inputs, channels, norm=norm))  # conv1
+        self.conv2 = ConvBlock(channels, channels, norm=norm)
+        self.conv3 = ConvBlock(channels, channels, norm=norm)
+        self.conv4 = ConvBlock(channels, channels, norm=norm)
+        self.deconv = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.mask_logits = nn.Conv2d(channels, num_classes + 1, 1)
+        msra_fill(self)
+        self.fc_path = FullyConnectedPath(channels, size, norm) if fc_path else None
+
+    def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+        """Give (R, K + 1, 2 S, 2 S) logits for B lists of (R_i, 4) boxes in input px; channel 0 is never read."""
+        x = self.conv3(self.conv2(self.pooling(n, boxes)))
+        logits = cast("Tensor", self.mask_logits(relu(self.deconv(self.conv4(x)))))
+        return logits if self.fc_path is None else logits + self.fc_path(x)

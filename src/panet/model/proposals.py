@@ -1,0 +1,79 @@
+"""RPN output -> proposals of each picture; no parameters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from panet.model.rpn import RPNOutput
+from panet.ops import boxes as box_ops
+from panet.ops.anchors import grid_anchors
+from panet.ops.suppression import suppress
+from panet.structures import Pyramid, Size
+
+__all__ = ["ProposalRule", "anchors_of", "propose"]
+
+
+@dataclass(frozen=True)
+class ProposalRule:
+    """How many proposals are kept, and by which arithmetic.
+
+    Args:
+        num_before_nms: best anchors of each level that are decoded.
+        num_after_nms: best proposals of a picture that remain.
+        nms_threshold: IoU above which the lower score goes; within a level.
+        min_side: boxes with a smaller side (px) are dropped.
+        inclusive: x2, y2 name the last pixel, boxes centred off the picture are dropped (Detectron, 2018).
+    """
+
+    num_before_nms: int
+    num_after_nms: int
+    nms_threshold: float = 0.7
+    min_side: float = 1e-3
+    inclusive: bool = False
+
+
+def anchors_of(cells: Mapping[int, Tensor], grid_sizes: Mapping[int, tuple[int, int]]) -> Pyramid:
+    """Give every level's anchors, {k: (H_k * W_k * A, 4)} input px, from its cell's."""
+    return {k: grid_anchors(cells[k], height, width, 2**k) for k, (height, width) in grid_sizes.items()}
+
+
+@torch.no_grad()
+def propose(rpn: RPNOutput, anchors: Pyramid, sizes: Sequence[Size], rule: ProposalRule) -> list[Tensor]:
+    """Give the proposals of each picture, best first; they carry no gradient (Faster R-CNN, Sec. 3.1).
+
+    Args:
+        rpn: objectness and deltas of every anchor.
+        anchors: level k -> (N_k, 4), input px.
+        sizes: B pairs (h, w) in input px; proposals are clipped to them, not to the padding.
+        rule: what is kept.
+    Returns:
+        B tensors (R_i, 4) xyxy, input px, with R_i <= rule.num_after_nms.
+    """
+    return [_propose_one(rpn, anchors, image, size, rule) for image, size in enumerate(sizes)]
+
+
+def _propose_one(rpn: RPNOutput, anchors: Pyramid, image: int, size: Size, rule: ProposalRule) -> Tensor:
+    boxes, scores, levels = [], [], []
+    for k, anchor in anchors.items():
+        score = rpn.objectness[k][image].float()
+        score, best = score.topk(min(rule.num_before_nms, len(score)))
+        box = box_ops.decode(rpn.deltas[k][image, best].float(), anchor[best], inclusive=rule.inclusive)
+        box = box_ops.clip(box, size, inclusive=rule.inclusive)
+        keep = _usable(box, size, rule)
+        boxes.append(box[keep])
+        scores.append(score[keep])
+        levels.append(torch.full_like(score[keep], k, dtype=torch.int64))
+    box, score = torch.cat(boxes), torch.cat(scores)
+    kept = suppress(box, score, torch.cat(levels), rule.nms_threshold, inclusive=rule.inclusive)
+    return box[kept[: rule.num_after_nms]]
+
+
+def _usable(boxes: Tensor, size: Size, rule: ProposalRule) -> Tensor:
+    sides = boxes[:, 2:] - boxes[:, :2] + int(rule.inclusive)
+    usable = (sides >= rule.min_side).all(dim=1)
+    if rule.inclusive:
+        centres = boxes[:, :2] + sides / 2
+        usable &= (centres < centres.new_tensor([size[1], size[0]])).all(dim=1)
+    return usable

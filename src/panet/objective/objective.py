@@ -1,0 +1,138 @@
+"""Batch -> named scalar losses. This module is what trains; the model inside it only predicts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from panet.model.bottom_up import with_coarser_level
+from panet.model.detections import BOX_WEIGHTS
+from panet.model.panet import PANet
+from panet.model.proposals import ProposalRule, propose
+from panet.model.rpn import RPNOutput
+from panet.objective.box_loss import box_loss, class_loss
+from panet.objective.mask_loss import mask_loss
+from panet.objective.rpn_loss import AnchorTargets, objectness_loss, rpn_box_loss
+from panet.objective.targets import AnchorRule, RoIRule, SampledRoIs, anchor_labels, sample_anchors, sample_rois
+from panet.ops.boxes import encode
+from panet.ops.paste import crop_masks
+from panet.ops.sampling import choose
+from panet.structures import Batch, Pyramid, Size, Target
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """The five losses of Mask R-CNN, weighted equally (PANet, Sec. 4.1; the released code).
+
+    Args:
+        model: the network that is judged.
+        proposal_rule: what the RPN's output becomes when training.
+        anchor_rule: which anchors train the RPN.
+        roi_rule: which proposals train the heads.
+        mask_samples: positives whose mask trains, of a picture; None: all.
+        rpn_beta: of the RPN's box loss.
+        box_beta: of the box head's.
+    """
+
+    def __init__(
+        self,
+        model: PANet,
+        *,
+        proposal_rule: ProposalRule,
+        anchor_rule: AnchorRule,
+        roi_rule: RoIRule,
+        mask_samples: int | None = None,
+        rpn_beta: float = 1 / 9,
+        box_beta: float = 1 / 3,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.proposal_rule = proposal_rule
+        self.anchor_rule = anchor_rule
+        self.roi_rule = roi_rule
+        self.mask_samples = mask_samples
+        self.rpn_beta = rpn_beta
+        self.box_beta = box_beta
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Judge a batch; in eval mode the same call gives a validation loss.
+
+        Args:
+            batch: pictures and their objects.
+            generator: where the draws of anchors and RoIs come from.
+        Returns:
+            Scalars "objectness", "rpn_box", "class", "box" and, with a mask branch, "mask".
+        """
+        images, targets = batch.images, batch.targets
+        n = self.model.features(images.tensor)
+        rpn = self.model.rpn(with_coarser_level(n))
+        anchors = self.model.anchors(rpn)
+        losses = self._rpn_losses(rpn, anchors, targets, images.sizes, generator)
+
+        proposals = propose(rpn, anchors, images.sizes, self.proposal_rule)
+        rois = sample_rois(proposals, targets, images.sizes, self.roi_rule, generator)
+        losses |= self._box_losses(n, rois, targets)
+        if self.model.mask_head is not None:
+            losses["mask"] = self._mask_loss(n, rois, targets, generator)
+        return losses
+
+    def _rpn_losses(
+        self,
+        rpn: RPNOutput,
+        anchors: Pyramid,
+        targets: Sequence[Target],
+        sizes: Sequence[Size],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        every = torch.cat(list(anchors.values()))
+        chosen = [
+            self._anchor_targets(every, target, size, generator) for target, size in zip(targets, sizes, strict=True)
+        ]
+        objectness = torch.cat(list(rpn.objectness.values()), dim=1)
+        deltas = torch.cat(list(rpn.deltas.values()), dim=1)
+        return {
+            "objectness": objectness_loss(objectness, chosen, self.anchor_rule.num_samples),
+            "rpn_box": rpn_box_loss(deltas, chosen, self.rpn_beta),
+        }
+
+    def _anchor_targets(self, anchors: Tensor, target: Target, size: Size, generator: torch.Generator) -> AnchorTargets:
+        labels, index = anchor_labels(anchors, target, size, self.anchor_rule)
+        positive, negative = sample_anchors(labels, self.anchor_rule, generator)
+        return AnchorTargets(positive, negative, encode(target.boxes[index[positive]], anchors[positive]))
+
+    def _box_losses(self, n: Pyramid, rois: Sequence[SampledRoIs], targets: Sequence[Target]) -> dict[str, Tensor]:
+        output = self.model.box_head(n, [each.boxes for each in rois])
+        labels = torch.cat([each.labels for each in rois])
+        deltas = torch.cat([_box_targets(each, target) for each, target in zip(rois, targets, strict=True)])
+        return {
+            "class": class_loss(output.class_logits, labels),
+            "box": box_loss(output.deltas, labels, deltas, self.box_beta),
+        }
+
+    def _mask_loss(
+        self, n: Pyramid, rois: Sequence[SampledRoIs], targets: Sequence[Target], generator: torch.Generator
+    ) -> Tensor:
+        assert self.model.mask_head is not None
+        boxes, labels, indices = zip(*(self._mask_rois(each, generator) for each in rois), strict=True)
+        if not any(map(len, boxes)):
+            # One RoI of no weight keeps the branch in the graph: every parameter has a gradient on every rank.
+            return 0 * self.model.mask_head(n, [rois[0].boxes[:1], *boxes[1:]]).float().sum()
+        logits = self.model.mask_head(n, boxes)
+        size = logits.shape[-1]
+        truth = [
+            crop_masks(target.masks, box, index, size)
+            for target, box, index in zip(targets, boxes, indices, strict=True)
+        ]
+        return mask_loss(logits, torch.cat(labels), torch.cat(truth))
+
+    def _mask_rois(self, rois: SampledRoIs, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        positive = (rois.labels > 0).nonzero().flatten()
+        if self.mask_samples is not None:
+            positive = choose(positive, self.mask_samples, generator)
+        return rois.boxes[positive], rois.labels[positive], rois.index[positive]
+
+
+def _box_targets(rois: SampledRoIs, target: Target) -> Tensor:
+    positive = (rois.labels > 0).nonzero().flatten()
+    return encode(target.boxes[rois.index[positive]], rois.boxes[positive], weights=BOX_WEIGHTS)

@@ -1,0 +1,65 @@
+"""Between masks of a picture and the small grid that spans a box: cut out for training, paste for the result."""
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["crop_masks", "paste_mask"]
+
+
+def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int, samples: int = 4) -> Tensor:
+    """Cut the mask targets out (Mask R-CNN, Sec. 3.1): a cell is 1 where at least half of it is covered.
+
+    Args:
+        masks: (G, h, w) bool, input px.
+        boxes: (S, 4) xyxy, input px.
+        index: (S,) int64, which mask each box wants.
+        size: side M of the grid.
+        samples: points per cell side at which the cover is measured.
+    Returns:
+        (S, M, M) float32 of 0 and 1.
+    """
+    if not len(boxes):
+        return boxes.new_zeros(0, size, size, dtype=torch.float32)
+    height, width = masks.shape[-2:]
+    steps = (torch.arange(size * samples, device=boxes.device, dtype=boxes.dtype) + 0.5) / (size * samples)
+    x = (boxes[:, 0, None] + steps * (boxes[:, 2] - boxes[:, 0])[:, None]).floor().long()  # (S, M * samples)
+    y = (boxes[:, 1, None] + steps * (boxes[:, 3] - boxes[:, 1])[:, None]).floor().long()
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
+    covered = masks[index[:, None, None], y[:, :, None], x[:, None, :]] & inside
+    cells = covered.reshape(len(boxes), size, samples, size, samples).float().mean(dim=(2, 4))
+    return (cells >= 0.5).float()
+
+
+def paste_mask(grid: Tensor, box: Tensor, size: tuple[int, int], threshold: float = 0.5) -> tuple[Tensor, int, int]:
+    """Give the mask inside the part of the picture that its box covers.
+
+    The grid spans the box; it is read bilinearly at pixel centres, beyond its outer cell centres as the outer cell.
+
+    Args:
+        grid: (M, M) probabilities.
+        box: (4,) xyxy, image px.
+        size: the picture's (height, width).
+        threshold: a pixel belongs to the mask at or above it.
+    Returns:
+        A bool window (h, w), and the column and row of its top left pixel; (0, 0) if no pixel centre is inside.
+    """
+    x1, y1, x2, y2 = (float(value) for value in box)
+    across, left = _read_positions(x1, x2, size[1], grid.shape[1])
+    down, top = _read_positions(y1, y2, size[0], grid.shape[0])
+    window = down.to(grid) @ grid @ across.to(grid).T
+    return window >= threshold, left, top
+
+
+def _read_positions(start: float, stop: float, limit: int, num_cells: int) -> tuple[Tensor, int]:
+    """Give (n, num_cells) bilinear weights for the n pixel centres in [start, stop), and the first pixel."""
+    first = max(0, math.ceil(start - 0.5))
+    last = min(limit, math.ceil(stop - 0.5))
+    if last <= first:
+        return torch.zeros(0, num_cells), 0
+    centres = torch.arange(first, last, dtype=torch.float64) + 0.5
+    position = ((centres - start) * num_cells / (stop - start) - 0.5).clamp(0, num_cells - 1)
+    cells = torch.arange(num_cells, dtype=torch.float64)
+    return (1 - (position[:, None] - cells).abs()).clamp(min=0), first
