@@ -1,8 +1,5 @@
 """Image -> C2..C5: any timm model with `features_only`."""
 
-import inspect
-from typing import Any
-
 import timm
 from timm.layers import Format
 from torch import Tensor, nn
@@ -11,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from panet.errors import ConfigError, nearest
 from panet.structures import Pyramid
 
-__all__ = ["LEVELS", "Backbone"]
+__all__ = ["LEVELS", "Backbone", "timm_features"]
 
 LEVELS = (2, 3, 4, 5)
 
@@ -20,24 +17,23 @@ class Backbone(nn.Module):
     """Features at strides 4, 8, 16 and 32.
 
     Args:
-        name: of a timm model.
+        body: a timm model built with `features_only`.
         frozen_norm: batch norms keep their statistics, scale and shift, as in the released code.
         frozen_stages: how many stages do not train: 1 is all that comes before C2, 2 adds C2, ... 5 adds C5.
         stride_in_1x1: ResNets of 2018 stride on the first conv of a bottleneck, not on the 3x3.
 
     Raises:
-        ConfigError: timm has no such model, or it has no features at strides 4 to 32.
+        ConfigError: the body has no features at strides 4 to 32.
     """
 
     def __init__(
-        self, name: str, *, frozen_norm: bool = True, frozen_stages: int = 2, stride_in_1x1: bool = False
+        self, body: nn.Module, *, frozen_norm: bool = True, frozen_stages: int = 2, stride_in_1x1: bool = False
     ) -> None:
         super().__init__()
-        body = create_timm_features(name)
         strides, channels = body.feature_info.reduction(), body.feature_info.channels()
         if not set(strides) >= {2**k for k in LEVELS}:
             raise ConfigError(
-                f"model.backbone.name: {name!r} has features at strides {strides}; strides 4, 8, 16, 32 are needed"
+                f"model.backbone.name: features at strides 4, 8, 16, 32 are needed, this one has them at {strides}"
             )
         self.index = {k: len(strides) - 1 - strides[::-1].index(2**k) for k in LEVELS}
         self.channels = {k: int(channels[i]) for k, i in self.index.items()}
@@ -83,25 +79,21 @@ class Backbone(nn.Module):
             parameter.requires_grad_(False)
 
 
-def create_timm_features(name: str) -> nn.Module:
-    """Build a timm model for its features, with random weights; transformers take pictures of any size."""
+def timm_features(name: str) -> nn.Module:
+    """Build a timm model for its features, with random weights; Swin transformers take pictures of any size.
+
+    Raises:
+        ConfigError: timm has no such model, or no features of it.
+    """
     if not timm.is_model(name):
         raise ConfigError(f"model.backbone.name: timm has no {name!r}{nearest(name, timm.list_models())}")
-    options: dict[str, Any] = {}
-    if "strict_img_size" in _constructor_parameters(name):
-        options = {"strict_img_size": False, "dynamic_img_pad": False}
+    # Swin transformers are built for one size of picture unless told otherwise.
+    options = {"strict_img_size": False} if name.startswith("swin") else {}
     try:
         body: nn.Module = timm.create_model(name, pretrained=False, features_only=True, **options)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(f"model.backbone.name: timm gives no features of {name!r}: {error}") from error
     return body
-
-
-def _constructor_parameters(name: str) -> frozenset[str]:
-    module = inspect.getmodule(timm.model_entrypoint(name))
-    classes = {"swin_transformer": "SwinTransformer", "swin_transformer_v2": "SwinTransformerV2"}
-    owner = classes.get(str(getattr(module, "__name__", "")).rpartition(".")[2])
-    return frozenset(inspect.signature(getattr(module, owner).__init__).parameters) if owner else frozenset()
 
 
 def _move_stride_to_1x1(body: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from panet.config import ModelConfig
 from panet.errors import ConfigError
-from panet.model.backbone import LEVELS, Backbone
+from panet.model.backbone import LEVELS, Backbone, timm_features
 from panet.model.bottom_up import BottomUpPath
 from panet.model.box_head import BoxHead, PoolingFactory, four_conv_one_fc, two_fc
 from panet.model.detections import DetectionRule
@@ -48,7 +48,7 @@ def build_model(config: ModelConfig, seed: int = 0, *, load_backbone: bool = Tru
 def _assemble(config: ModelConfig) -> PANet:
     norm = norm_factory(config.norm, config.norm_groups)
     backbone = Backbone(
-        config.backbone.name,
+        timm_features(config.backbone.name),
         frozen_norm=config.backbone.norm == "frozen",
         frozen_stages=config.backbone.frozen_stages,
         stride_in_1x1=config.backbone.stride_in_1x1,

@@ -1,0 +1,96 @@
+"""Parity with recorded tensors: loading them, comparing, and a table of the largest errors at the end of the run."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+ORACLE = Path(__file__).parent / "oracle"
+ERRORS = pytest.StashKey[dict[tuple[str, str], tuple[float, float]]]()
+
+
+class Oracle:
+    """One file of recorded tensors: weights `sd.*`, inputs `in.*`, outputs `out.*`, settings in the metadata."""
+
+    def __init__(self, name: str) -> None:
+        path = next(ORACLE.glob(f"{name}_*.safetensors"))
+        with safe_open(path, framework="pt") as file:
+            self.tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            self.settings = dict(file.metadata())
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self.tensors[key]
+
+    def weights(self, prefix: str = "") -> dict[str, Tensor]:
+        """Give the official state dict, each name with a prefix put before it."""
+        return {prefix + key[3:]: value for key, value in self.tensors.items() if key.startswith("sd.")}
+
+    def pyramid(self, prefix: str) -> dict[int, Tensor]:
+        """Give {level: tensor} of the keys that are `prefix` and one digit."""
+        head = len(prefix)
+        found = {key[head:]: value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return {int(level): value for level, value in sorted(found.items()) if level.isdigit()}
+
+
+@pytest.fixture
+def oracle() -> type[Oracle]:
+    return Oracle
+
+
+@pytest.fixture
+def official_keys() -> Callable[[str], dict[str, tuple[int, ...]]]:
+    """Give key -> shape of one of the three official checkpoints."""
+
+    def read(name: str) -> dict[str, tuple[int, ...]]:
+        document = json.loads((ORACLE / f"official_keys_{name}.json").read_text())
+        return {key: tuple(shape) for key, shape in document.items()}
+
+    return read
+
+
+@pytest.fixture
+def made_weights() -> Callable[[str, tuple[int, ...]], Tensor]:
+    """Weights made from key and shape, as the recorded full-size outputs were."""
+    specification = importlib.util.spec_from_file_location("detweights", ORACLE / "detweights.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return lambda key, shape: torch.from_numpy(module.det_tensor(key, shape))
+
+
+@pytest.fixture
+def same(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """Check `got` against `expected` within atol * max(1, |expected|max); the error goes into the table."""
+    table = request.config.stash.setdefault(ERRORS, {})
+
+    def check(fixture: str, what: str, got: Any, expected: Any, atol: float = 1e-4) -> None:
+        got, expected = (torch.as_tensor(np.asarray(value.detach())).double() for value in (got, expected))
+        assert got.shape == expected.shape, (what, got.shape, expected.shape)
+        error = float((got - expected).abs().max()) if got.numel() else 0.0
+        allowed = atol * max(1.0, float(expected.abs().max())) if expected.numel() else atol
+        table[fixture, what] = (error, allowed)
+        assert error <= allowed, f"{what}: largest error {error:.3g}, allowed {allowed:.3g}"
+
+    yield check  # noqa: PT022 (a yield keeps the fixture's type next to its check)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash.get(ERRORS, {})
+    if not table:
+        return
+    terminalreporter.section("parity: largest absolute error against the recorded tensors")
+    for fixture in sorted({name for name, _ in table}):
+        rows = {what: pair for (name, what), pair in table.items() if name == fixture}
+        worst = max(rows, key=lambda what: rows[what][0] / max(rows[what][1], 1e-12))
+        error, allowed = rows[worst]
+        terminalreporter.write_line(
+            f"{fixture:<34} {len(rows):>3} tensors   worst {worst:<26} {error:9.2e} of {allowed:.1e}"
+        )
