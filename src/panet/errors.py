@@ -36,7 +36,16 @@ class ConfigError(PANetError):
 
 
 class DataError(PANetError):
-    """A picture or an annotation cannot be used."""
+    """A picture or an annotation cannot be used.
+
+    Args:
+        message: the first problem, and how many more there are.
+        problems: all of them, one line each.
+    """
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class CheckpointError(PANetError):
