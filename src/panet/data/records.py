@@ -10,7 +10,7 @@ from panet.data.annotations import ObjectRecord
 from panet.data.images import printable
 from panet.data.segmentation import read_segmentation
 from panet.errors import DataError, nearest
-from panet.ops.rle import MAX_PIXELS, area, to_box
+from panet.ops.rle import MAX_PIXELS, measure_area, measure_box
 from panet.structures import Size
 
 __all__ = ["ImageRecord", "read_image_record", "read_object"]
@@ -60,11 +60,11 @@ def read_object(row: Mapping[str, object], image: ImageRecord, labels: Mapping[i
     if stored_area is not None and not (_is_finite(stored_area) and float(stored_area) >= 0):
         raise DataError(f"area is {stored_area!r:.60}; it must be a number")
 
-    rle = read_segmentation(row.get("segmentation"), (image.height, image.width))
-    num_pixels = area(rle)
+    rle, positions = read_segmentation(row.get("segmentation"), (image.height, image.width))
+    num_pixels = measure_area(positions)
     if num_pixels == 0:
         raise DataError("the mask has no area inside the picture; remove the annotation")
-    x1, y1, x2, y2 = to_box(rle)
+    x1, y1, x2, y2 = measure_box(positions, image.height)
     return ObjectRecord(
         label=labels[category],
         crowd=bool(crowd),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from panet.errors import DataError
 from panet.ops.rle import Mask, Positions, Rle, decode, write_positions
 
-__all__ = ["Polygon", "rasterise", "to_rle", "trace"]
+__all__ = ["Polygon", "draw", "rasterise", "to_rle", "trace"]
 
 _FINE = 5  # grid lines a pixel
 _MAX_COORDINATE = 1e6  # px; beyond it a polygon is a mistake, and far beyond it integers overflow
@@ -48,8 +48,12 @@ def rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> M
 
 def to_rle(polygons: Sequence[Sequence[float]], height: int, width: int) -> Rle:
     """Draw as `rasterise`, without building H x W: the cost is the outline's length."""
-    parts = [_draw(_read_points(polygon), height, width) for polygon in polygons]
-    return write_positions(_unite(parts), height, width)
+    return write_positions(draw(polygons, height, width), height, width)
+
+
+def draw(polygons: Sequence[Sequence[float]], height: int, width: int) -> Positions:
+    """Draw as `rasterise`; give the positions of `panet.ops.rle`."""
+    return _unite([_draw(_read_points(polygon), height, width) for polygon in polygons])
 
 
 def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:

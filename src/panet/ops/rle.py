@@ -25,6 +25,8 @@ __all__ = [
     "decode_window",
     "encode",
     "encode_window",
+    "measure_area",
+    "measure_box",
     "read_positions",
     "to_box",
     "write_positions",
@@ -98,19 +100,28 @@ def decode_window(rle: Mapping[str, object], left: int, top: int, size: tuple[in
 
 def area(rle: Mapping[str, object]) -> int:
     """Count the mask's pixels."""
-    positions, _, _ = read_positions(rle)
-    return int((positions[1::2] - positions[::2]).sum())
+    return measure_area(read_positions(rle)[0])
 
 
 def to_box(rle: Mapping[str, object]) -> tuple[int, int, int, int]:
     """Give the tight box (x1, y1, x2, y2), x2 and y2 exclusive; four zeros for an empty mask."""
     positions, height, _ = read_positions(rle)
+    return measure_box(positions, height)
+
+
+def measure_area(positions: Positions) -> int:
+    """Give the `area` of a mask from its positions."""
+    return int((positions[1::2] - positions[::2]).sum())
+
+
+def measure_box(positions: Positions, height: int) -> tuple[int, int, int, int]:
+    """Give `to_box` of a mask of that height from its positions."""
     if not len(positions):
         return 0, 0, 0, 0
     first_columns, first_rows = np.divmod(positions[::2], height)
     last_columns, last_rows = np.divmod(positions[1::2] - 1, height)
     x1, x2 = int(first_columns[0]), int(last_columns[-1]) + 1
-    if np.any(first_columns != last_columns):  # a run that goes on into the next column has both edges
+    if (first_columns != last_columns).any():  # a run that goes on into the next column touches both edges
         return x1, 0, x2, height
     return x1, int(first_rows.min()), x2, int(last_rows.max()) + 1
 

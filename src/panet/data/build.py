@@ -1,0 +1,126 @@
+"""DataConfig -> loaders of batches."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from panet.config import DataConfig, ModelConfig, PixelConfig
+from panet.data.batching import BatchPlan, Normalise, StepSampler, collate
+from panet.data.coco import CocoDataset
+from panet.data.dataset import Key, SampleDataset
+from panet.data.transforms import (
+    ColourJitter,
+    HorizontalFlip,
+    RandomCrop,
+    ResizeShortSide,
+    ScaleJitter,
+    Transform,
+    VerticalFlip,
+    ViewRule,
+)
+from panet.errors import ConfigError, DataError
+from panet.structures import Batch
+
+__all__ = ["build_normalise", "build_test_loader", "build_train_loader", "steps_per_epoch"]
+
+
+def build_train_loader(
+    dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, start_step: int, num_steps: int
+) -> DataLoader[Batch]:
+    """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone."""
+    samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
+    sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
+    return _build_loader(samples, sampler, model.pixels, data.workers)
+
+
+def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
+    """Load every picture with its targets, one a batch, in the file's order, at the model's test size."""
+    samples = SampleDataset(dataset, ResizeShortSide((model.short_side,), model.max_side), (), seed=0)
+    return _build_loader(samples, _InOrder(len(dataset)), model.pixels, workers)
+
+
+def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
+    """Count the batches in which every picture comes once."""
+    return len(_build_plan(dataset, data, seed=0))
+
+
+def build_normalise(pixels: PixelConfig) -> Normalise:
+    """Make the step from 0..255 to network input."""
+    return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr")
+
+
+class _Batches(Dataset["Batch | DataError"]):
+    """Batches by the keys of their samples; an error is handed over as a value, to be raised in the main process."""
+
+    def __init__(self, samples: SampleDataset, pixels: Normalise) -> None:
+        self._samples = samples
+        self._collate = partial(collate, pixels=pixels)
+
+    def __getitem__(self, keys: list[Key]) -> Batch | DataError:
+        try:
+            return self._collate([self._samples[key] for key in keys])
+        except DataError as error:
+            return error
+
+
+class _Loader(DataLoader[Batch]):
+    """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+class _InOrder(Sampler[list[Key]]):
+    def __init__(self, num_images: int) -> None:
+        self._num_images = num_images
+
+    def __len__(self) -> int:
+        return self._num_images
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return ([(0, index)] for index in range(self._num_images))
+
+
+def _build_loader(
+    samples: SampleDataset, sampler: Sampler[list[Key]], pixels: PixelConfig, workers: int
+) -> DataLoader[Batch]:
+    return _Loader(
+        _Batches(samples, build_normalise(pixels)),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # else making an iterator would draw from the global one
+    )
+
+
+def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:
+    aspects = [image.width / image.height for image in dataset.images]
+    return BatchPlan(aspects, data.batch_size, data.group_by_aspect, seed)
+
+
+def _build_view_rule(data: DataConfig) -> ViewRule:
+    resize = ResizeShortSide(data.short_sides, data.max_side)
+    if data.scale_jitter is None:
+        return resize if data.crop is None else RandomCrop(data.crop)
+    if data.crop is None:
+        raise ConfigError("data.scale_jitter needs data.crop: [height, width], which bounds the size of its input")
+    if data.scale_jitter[0] > data.scale_jitter[1]:
+        raise ConfigError(f"data.scale_jitter is {list(data.scale_jitter)}; write the smaller factor first")
+    return ScaleJitter(resize, data.scale_jitter, data.crop)
+
+
+def _build_transforms(data: DataConfig) -> list[Transform]:
+    transforms: list[Transform] = []
+    if data.flip:
+        transforms.append(HorizontalFlip(data.flip))
+    if data.vertical_flip:
+        transforms.append(VerticalFlip(data.vertical_flip))
+    if data.colour_jitter:
+        transforms.append(ColourJitter(data.colour_jitter))
+    return transforms

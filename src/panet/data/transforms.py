@@ -1,0 +1,212 @@
+"""What training does to a picture and its objects together.
+
+First a view is chosen (which window of the picture, at what size) from the picture's size alone, so that only the
+masks that are seen are decoded, at the size they are used. Then the sample is flipped and coloured.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from panet.structures import Size
+
+__all__ = [
+    "ColourJitter",
+    "HorizontalFlip",
+    "RandomCrop",
+    "ResizeShortSide",
+    "Sample",
+    "ScaleJitter",
+    "Transform",
+    "VerticalFlip",
+    "View",
+    "ViewRule",
+    "apply_view",
+    "resize_for_test",
+    "test_size",
+]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and its G objects, in input px.
+
+    Args:
+        image: (3, h, w) uint8 RGB.
+        boxes: (G, 4) float32 xyxy.
+        labels: (G,) int64 in 1..K.
+        masks: (G, h, w) bool.
+        crowd: (G,) bool.
+        image_id: the picture's id in its data set.
+        original_size: (H0, W0) of the file, upright.
+    """
+
+    image: tv_tensors.Image
+    boxes: tv_tensors.BoundingBoxes
+    labels: Tensor
+    masks: tv_tensors.Mask
+    crowd: Tensor
+    image_id: int | str
+    original_size: Size
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a picture, image px, and the (height, width) it is resized to."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    size: Size
+
+
+ViewRule: TypeAlias = Callable[[Size, torch.Generator], View]
+Transform: TypeAlias = Callable[[Sample, torch.Generator], Sample]
+
+
+def test_size(size: Size, short_side: int, max_side: int) -> Size:
+    """Scale (height, width) so that the shorter side is `short_side`, but the longer one at most `max_side`."""
+    scale = min(short_side / min(size), max_side / max(size))
+    return _scaled(size, scale)
+
+
+def resize_for_test(image: Tensor, short_side: int, max_side: int) -> Tensor:
+    """Resize (3, H, W) uint8 to `test_size`, bilinear with antialias."""
+    height, width = image.shape[-2:]
+    return _resize(image, test_size((height, width), short_side, max_side))
+
+
+def apply_view(image: Tensor, view: View) -> Tensor:
+    """Cut the window out of (3, H, W) uint8 and resize it; costs the window, not the picture."""
+    window = functional.crop(image, view.top, view.left, view.height, view.width)
+    return _resize(window, view.size)
+
+
+@dataclass(frozen=True)
+class ResizeShortSide:
+    """The whole picture; its shorter side is drawn from several (multi-scale training, Sec. 4.1)."""
+
+    short_sides: tuple[int, ...]
+    max_side: int
+
+    def __call__(self, size: Size, generator: torch.Generator) -> View:
+        short_side = self.short_sides[_draw_index(len(self.short_sides), generator)]
+        return View(0, 0, *size, test_size(size, short_side, self.max_side))
+
+
+@dataclass(frozen=True)
+class ScaleJitter:
+    """Large-scale jitter: ResizeShortSide times a drawn factor, then a random crop of at most `crop` px.
+
+    A picture that has become smaller than the crop stays as it is; the batch pads it with zeros.
+    """
+
+    resize: ResizeShortSide
+    factors: tuple[float, float]
+    crop: Size
+
+    def __call__(self, size: Size, generator: torch.Generator) -> View:
+        resized = self.resize(size, generator).size
+        factor = _draw_between(*self.factors, generator)
+        height, width = _scaled(resized, factor)
+        # The crop's window in the picture itself: what will be cut off is never resized.
+        window = (
+            min(size[0], max(1, round(self.crop[0] * size[0] / height))),
+            min(size[1], max(1, round(self.crop[1] * size[1] / width))),
+        )
+        top, left = _draw_corner(size, window, generator)
+        return View(top, left, *window, (min(height, self.crop[0]), min(width, self.crop[1])))
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A random window of at most `crop` px at the picture's own scale, for large pictures."""
+
+    crop: Size
+
+    def __call__(self, size: Size, generator: torch.Generator) -> View:
+        window = min(size[0], self.crop[0]), min(size[1], self.crop[1])
+        top, left = _draw_corner(size, window, generator)
+        return View(top, left, *window, window)
+
+
+@dataclass(frozen=True)
+class HorizontalFlip:
+    """Left for right, with a probability."""
+
+    probability: float
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        if _draw_between(0, 1, generator) >= self.probability:
+            return sample
+        return replace(
+            sample,
+            image=functional.horizontal_flip(sample.image),
+            boxes=functional.horizontal_flip(sample.boxes),
+            masks=functional.horizontal_flip(sample.masks),
+        )
+
+
+@dataclass(frozen=True)
+class VerticalFlip:
+    """Top for bottom, with a probability."""
+
+    probability: float
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        if _draw_between(0, 1, generator) >= self.probability:
+            return sample
+        return replace(
+            sample,
+            image=functional.vertical_flip(sample.image),
+            boxes=functional.vertical_flip(sample.boxes),
+            masks=functional.vertical_flip(sample.masks),
+        )
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Brightness, contrast and saturation, in this order, each times a factor in 1 - strength .. 1 + strength."""
+
+    strength: float
+
+    def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
+        image = sample.image
+        for adjust in (
+            functional.adjust_brightness,
+            functional.adjust_contrast,
+            functional.adjust_saturation,
+        ):
+            image = adjust(image, _draw_between(1 - self.strength, 1 + self.strength, generator))
+        return replace(sample, image=image)
+
+
+def _resize(image: Tensor, size: Size) -> Tensor:
+    resized: Tensor = functional.resize(image, list(size), antialias=True)
+    return resized
+
+
+def _scaled(size: Size, scale: float) -> Size:
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _draw_index(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))
+
+
+def _draw_between(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _draw_corner(size: Size, window: Size, generator: torch.Generator) -> tuple[int, int]:
+    """Draw (top, left) so that the window lies in the picture."""
+    return (
+        _draw_index(size[0] - window[0] + 1, generator),
+        _draw_index(size[1] - window[1] + 1, generator),
+    )
