@@ -1,0 +1,104 @@
+"""Average precision as COCO defines it, computed by hotcoco, which equals pycocotools."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hotcoco import COCO, COCOeval
+from numpy.typing import NDArray
+
+from panet.evaluate.truth import check_results, read_truth
+
+__all__ = ["KINDS", "Scores", "kinds_of", "score"]
+
+KINDS = {"bbox": "box", "segm": "mask"}
+"""COCO's name of what is compared -> the metrics' prefix."""
+
+_AREAS = {"": 0, "s": 1, "m": 2, "l": 3}  # all; below 32**2 px; below 96**2 px; the rest
+_IOUS = {"50": 0, "75": 5}  # of 0.50, 0.55 .. 0.95
+
+
+@dataclass(frozen=True)
+class Scores:
+    """COCO's metrics, 0..1; NaN where there is no ground truth to find.
+
+    Args:
+        metrics: "box/AP" (mean over IoU 0.50:0.95), AP50, AP75, APs, APm, APl; AR1, AR10 (if max_dets is above them),
+            AR, ARs, ARm, ARl; and the same of "mask/".
+        per_class: class name -> "box/AP", "box/AP50", "mask/AP", "mask/AP50".
+    """
+
+    metrics: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+
+
+def score(
+    document: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str] = tuple(KINDS),
+    max_dets: int = 100,
+) -> Scores:
+    """Score results against a COCO document. It does not depend on the order of either, nor on annotation ids.
+
+    Args:
+        document: images, annotations, categories.
+        results: image_id, category_id, score, and bbox or segmentation, or both.
+        kinds: what to compare, of KINDS.
+        max_dets: best results of a picture and class that count; every metric without a number in its name is at it.
+
+    Raises:
+        DataError: an annotation or a result cannot be used; names it.
+    """
+    metrics: dict[str, float] = {}
+    per_class: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        truth = read_truth(document, kind)
+        annotations = COCO(truth.document)
+        evaluator = COCOeval(annotations, annotations.load_res(check_results(results, truth, kind)), kind)
+        limits = [count for count in (1, 10) if count < max_dets] + [max_dets]
+        evaluator.params.max_dets = limits
+        evaluator.evaluate()
+        evaluator.accumulate()
+        tables = evaluator.eval
+        assert tables is not None
+        precision, recall = tables["precision"], tables["recall"]
+        metrics |= {f"{KINDS[kind]}/{name}": value for name, value in _summarise(precision, recall, limits).items()}
+        for index, name in enumerate(_unique(truth.names, list(truth.categories))):
+            of_class = precision[:, :, index, 0, -1]
+            values = {f"{KINDS[kind]}/AP": _mean(of_class), f"{KINDS[kind]}/AP50": _mean(of_class[_IOUS["50"]])}
+            per_class.setdefault(name, {}).update(values)
+    return Scores(metrics, per_class)
+
+
+def _summarise(precision: NDArray[np.float64], recall: NDArray[np.float64], limits: Sequence[int]) -> dict[str, float]:
+    """Average COCO's tables. (Its own summary fixes AP at 100 detections, whatever the limits.)
+
+    Args:
+        precision: (IoUs, recalls, classes, areas, limits), -1 where undefined.
+        recall: (IoUs, classes, areas, limits).
+        limits: numbers of detections, ascending.
+    """
+    by_iou = {f"AP{name}": _mean(precision[index, :, :, 0, -1]) for name, index in _IOUS.items()}
+    by_area = {f"AP{name}": _mean(precision[:, :, :, index, -1]) for name, index in _AREAS.items()}
+    recalls = {f"AR{limit}": _mean(recall[:, :, 0, index]) for index, limit in enumerate(limits[:-1])}
+    recalls |= {f"AR{name}": _mean(recall[:, :, index, -1]) for name, index in _AREAS.items()}
+    return {"AP": by_area.pop("AP"), **by_iou, **by_area, **recalls}
+
+
+def _mean(table: NDArray[np.float64]) -> float:
+    defined = table[table > -1]
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def _unique(names: Sequence[str], ids: Sequence[Any]) -> list[str]:
+    """Tell classes of one name apart by their ids."""
+    return [f"{name} ({i})" if names.count(name) > 1 else name for name, i in zip(names, ids, strict=True)]
+
+
+def kinds_of(results: Sequence[Any]) -> tuple[str, ...]:
+    """Give what all results can be compared by; both kinds for an empty list."""
+    keys = {"bbox": "bbox", "segm": "segmentation"}
+    kinds = tuple(kind for kind, key in keys.items() if all(key in result for result in results))
+    return kinds or tuple(keys)

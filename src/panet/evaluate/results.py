@@ -1,0 +1,76 @@
+"""Detections -> COCO results, and the JSON file that holds them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from panet.data.documents import read_json
+from panet.data.images import printable
+from panet.errors import DataError
+from panet.ops.paste import paste_mask
+from panet.ops.rle import encode_window
+from panet.structures import Detections, LabelMap, Size
+
+__all__ = ["coco_results", "read_results", "rounded", "write_results"]
+
+
+def coco_results(detections: Detections, image_id: int | str, size: Size, label_map: LabelMap) -> list[dict[str, Any]]:
+    """Give one dict a detection: image_id, category_id, bbox (x, y, w, h), score, and segmentation (compressed RLE).
+
+    Masks are made one at a time, each only as large as its box; without a mask branch there is no segmentation.
+
+    Args:
+        detections: image px.
+        image_id: the picture's id in its data set.
+        size: of the picture, image px.
+        label_map: what the labels stand for.
+    """
+    detections = detections.to(torch.device("cpu"))
+    results = []
+    for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist()):
+        result: dict[str, Any] = {
+            "image_id": image_id,
+            "category_id": label_map.category_id(int(detections.labels[i])),
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": float(detections.scores[i]),
+        }
+        if detections.mask_grids is not None:
+            window, left, top = paste_mask(detections.mask_grids[i], detections.boxes[i], size)
+            result["segmentation"] = encode_window(window.numpy(), left, top, size)
+        results.append(result)
+    return results
+
+
+def rounded(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give copies with boxes to 0.001 px and scores to 0.000001, for writing."""
+    copies = []
+    for result in results:
+        box = [round(side, 3) for side in result["bbox"]]
+        copies.append({**result, "bbox": box, "score": round(result["score"], 6)})
+    return copies
+
+
+def write_results(path: str | Path, results: Iterable[Mapping[str, Any]]) -> None:
+    """Write COCO results as JSON; DataError if the file cannot be written."""
+    try:
+        Path(path).write_text(json.dumps(rounded(results)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{printable(path)}: cannot be written: {error.strerror}: choose another --output") from error
+
+
+def read_results(path: str | Path) -> list[Any]:
+    """Read a JSON file of COCO results; `evaluate.truth` checks the items.
+
+    Raises:
+        DataError: no such file, broken JSON, or no list.
+    """
+    content = read_json(Path(path))
+    if not isinstance(content, list):
+        raise DataError(
+            f"{printable(path)}: holds one {type(content).__name__}: COCO results are a list "
+            "[{image_id, category_id, bbox, score, segmentation}, ...]"
+        )
+    return content

@@ -1,0 +1,107 @@
+"""A model and a data set -> results and scores."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from panet.data.coco import CocoDataset
+from panet.errors import DataError
+from panet.evaluate.coco import KINDS, score
+from panet.evaluate.results import coco_results
+from panet.model.detections import to_image
+from panet.model.panet import PANet
+from panet.structures import Batch, LabelMap
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reaches on a data set.
+
+    Args:
+        metrics: as `evaluate.coco.Scores`; "mask/..." only with a mask branch.
+        per_class: as `evaluate.coco.Scores`.
+        results: COCO results of all pictures.
+        num_images: how many pictures were looked at.
+        seconds: reading and predicting them took.
+    """
+
+    metrics: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    results: list[dict[str, Any]]
+    num_images: int
+    seconds: float
+
+
+def evaluate(
+    model: PANet,
+    loader: Iterable[Batch],
+    dataset: CocoDataset,
+    max_dets: int,
+    progress: Callable[[int], None] | None = None,
+    label_map: LabelMap | None = None,
+    score_threshold: float = 0.0,
+) -> Evaluation:
+    """Predict every picture of a loader and score the results; the model's mode and limits are as before afterwards.
+
+    Masks become RLE one at a time: memory does not grow with the data set's masks.
+
+    Args:
+        model: on the device that it shall run on.
+        loader: the data set's pictures.
+        dataset: the ground truth.
+        max_dets: detections a picture that count, and that the model keeps at least.
+        progress: called after each batch with the number of pictures in it.
+        label_map: what the model's labels stand for, in the data set's category ids; by default the data set's own.
+        score_threshold: results below it are dropped.
+
+    Raises:
+        DataError: the loader is empty, or the ground truth cannot be used.
+    """
+    results: list[dict[str, Any]] = []
+    num_images, has_masks = 0, True
+    start = time.perf_counter()
+    with _evaluating(model, max_dets):
+        for batch in loader:
+            found, has_masks = _predict(model, batch, label_map or dataset.label_map)
+            results += [result for result in found if result["score"] >= score_threshold]
+            num_images += len(batch)
+            if progress is not None:
+                progress(len(batch))
+    seconds = time.perf_counter() - start
+    if not num_images:
+        raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
+    kinds = tuple(KINDS) if has_masks else ("bbox",)
+    scores = score(dataset.document, results, kinds, max_dets)
+    return Evaluation(scores.metrics, scores.per_class, results, num_images, seconds)
+
+
+@contextmanager
+def _evaluating(model: PANet, max_dets: int) -> Iterator[None]:
+    """Set eval mode, no gradients, and room for `max_dets` detections; restore what was."""
+    was_training, max_detections = model.training, model.max_detections
+    model.eval()
+    model.max_detections = max(max_dets, max_detections)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+        model.max_detections = max_detections
+
+
+def _predict(model: PANet, batch: Batch, label_map: LabelMap) -> tuple[list[dict[str, Any]], bool]:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    images = batch.images.to(device)
+    results: list[dict[str, Any]] = []
+    has_masks = True
+    places = zip(batch.image_ids, images.sizes, images.original_sizes, strict=True)
+    for detections, (image_id, size, original_size) in zip(model(images), places, strict=True):
+        has_masks = detections.mask_grids is not None
+        results += coco_results(to_image(detections, size, original_size), image_id, original_size, label_map)
+    return results, has_masks

@@ -1,0 +1,183 @@
+"""What a score is made of, checked and put in order: the ground truth, and the results against it.
+
+The evaluator believes all it is given: an annotation with id 0 counts as never found, a result of an unknown class
+vanishes, a NaN sorts anywhere. Here each of these is put right or refused by name.
+"""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from panet.data.segmentation import read_segmentation
+from panet.errors import DataError
+from panet.ops import rle
+from panet.structures import Size
+
+__all__ = ["Truth", "check_results", "read_truth"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth with pictures, classes and annotations renumbered 1..N in the order of their ids.
+
+    Args:
+        document: the COCO dict with the new numbers.
+        images: picture id -> number.
+        sizes: number - 1 -> (height, width), or None where the document has none.
+        categories: category id -> number.
+        names: number - 1 -> class name.
+    """
+
+    document: dict[str, Any]
+    images: dict[Hashable, int]
+    sizes: tuple[Size | None, ...]
+    categories: dict[Hashable, int]
+    names: tuple[str, ...]
+
+
+def read_truth(document: Mapping[str, Any], kind: str) -> Truth:
+    """Renumber a COCO document; fill missing iscrowd, area, bbox.
+
+    Args:
+        document: with images, annotations, categories.
+        kind: "bbox", or "segm": then every annotation needs a mask.
+
+    Raises:
+        DataError: names the annotation that cannot be used.
+    """
+    images = sorted(document["images"], key=lambda image: _order(image["id"]))
+    categories = sorted(document["categories"], key=lambda category: _order(category["id"]))
+    truth = Truth(
+        document={"images": [], "annotations": [], "categories": []},
+        images={image["id"]: number for number, image in enumerate(images, 1)},
+        sizes=tuple(_size(image) for image in images),
+        categories={category["id"]: number for number, category in enumerate(categories, 1)},
+        names=tuple(str(category["name"]) for category in categories),
+    )
+    for number, size in enumerate(truth.sizes, 1):
+        height, width = size or (1, 1)
+        truth.document["images"].append({"id": number, "height": height, "width": width})
+    truth.document["categories"] = [{"id": number, "name": name} for number, name in enumerate(truth.names, 1)]
+    for number, annotation in enumerate(document["annotations"], 1):
+        place = f"annotation {annotation.get('id', f'number {number}')}"
+        truth.document["annotations"].append({"id": number, **_read_annotation(annotation, truth, kind, place)})
+    return truth
+
+
+def _order(identity: Any) -> tuple[str, Any]:
+    return type(identity).__name__, identity
+
+
+def _size(image: Mapping[str, Any]) -> Size | None:
+    height, width = image.get("height"), image.get("width")
+    return (int(height), int(width)) if height and width else None
+
+
+def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, place: str) -> dict[str, Any]:
+    image, category = _find_numbers(annotation, truth, place)
+    box, area, mask = annotation.get("bbox"), annotation.get("area"), None
+    if kind == "segm" or box is None or area is None:
+        mask = (
+            _read_mask(annotation.get("segmentation"), truth.sizes[image - 1], place) if _has_mask(annotation) else None
+        )
+    if kind == "segm" and mask is None:
+        raise DataError(f"{place}: has no segmentation: masks cannot be scored without it")
+    if box is None:
+        if mask is None:
+            raise DataError(f"{place}: has neither bbox nor segmentation: remove it")
+        x1, y1, x2, y2 = rle.to_box(mask)
+        box = [x1, y1, x2 - x1, y2 - y1]
+    box = _read_box(box, place)
+    if area is None:
+        area = rle.area(mask) if mask is not None else box[2] * box[3]
+    if not _is_number(area):
+        raise DataError(f"{place}: area is {area!r}: expected a number")
+    plain = {"image_id": image, "category_id": category, "bbox": box, "area": area}
+    plain["iscrowd"] = int(annotation.get("iscrowd") or 0)
+    return plain if mask is None else {**plain, "segmentation": mask}
+
+
+def check_results(results: Sequence[Any], truth: Truth, kind: str) -> list[dict[str, Any]]:
+    """Check results and put them in an order of their own, so that the score does not depend on the list's.
+
+    Args:
+        results: COCO results with the document's ids.
+        truth: what they are scored against.
+        kind: "bbox" or "segm"; only what it needs is looked at and kept. (With both, the evaluator would take the
+            box's area for the mask's.)
+    Returns:
+        The results with the truth's numbers, best first in each picture and class.
+
+    Raises:
+        DataError: names the result, counted from 1, that cannot be used.
+    """
+    checked = [_check_result(result, truth, kind, f"result {number}") for number, result in enumerate(results, 1)]
+    checked.sort(key=_rank)
+    return checked
+
+
+def _rank(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Best first in each picture and class, of equal scores the larger; the rest of the key is arbitrary, but fixed."""
+    place = (result["image_id"], result["category_id"], -result["score"])
+    if "bbox" in result:
+        return *place, -result["bbox"][2] * result["bbox"][3], result["bbox"]
+    return *place, -rle.area(result["segmentation"]), result["segmentation"]["counts"]
+
+
+def _check_result(result: Any, truth: Truth, kind: str, place: str) -> dict[str, Any]:
+    if not isinstance(result, Mapping):
+        raise DataError(f"{place}: is a {type(result).__name__}: expected an object with image_id, category_id, score")
+    image, category = _find_numbers(result, truth, place)
+    score = result.get("score")
+    if not _is_number(score):
+        raise DataError(f"{place}: score is {score!r}: expected a finite number")
+    plain = {"image_id": image, "category_id": category, "score": float(score)}
+    if kind == "segm":
+        return {**plain, "segmentation": _read_mask(result.get("segmentation"), truth.sizes[image - 1], place)}
+    return {**plain, "bbox": _read_box(result.get("bbox"), place)}
+
+
+def _find_numbers(item: Mapping[str, Any], truth: Truth, place: str) -> tuple[int, int]:
+    image = _find_number(item.get("image_id"), truth.images, f"{place}: image_id")
+    return image, _find_number(item.get("category_id"), truth.categories, f"{place}: category_id")
+
+
+def _find_number(identity: Any, known: Mapping[Hashable, int], place: str) -> int:
+    number = known.get(identity) if isinstance(identity, int | str) and not isinstance(identity, bool) else None
+    if number is not None:
+        return number
+    twin = next((other for other in known if str(other) == str(identity)), None)
+    if twin is not None:
+        raise DataError(f"{place} is {identity!r}, a {type(identity).__name__}: the data has {twin!r}; write it so")
+    raise DataError(f"{place} {identity!r} is not in the data: {_examples(known)}")
+
+
+def _examples(known: Iterable[Hashable]) -> str:
+    names = [repr(identity) for identity in known]
+    return f"it has {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+
+
+def _read_box(box: Any, place: str) -> list[float]:
+    """Check (x, y, w, h); a side below 0 becomes 0: a box that overlaps nothing, and counts."""
+    if not (isinstance(box, Sequence) and len(box) == 4 and all(_is_number(side) for side in box)):
+        raise DataError(f"{place}: bbox is {box!r:.80}: expected [x, y, width, height], four finite numbers")
+    x, y, width, height = (float(side) for side in box)
+    return [x, y, max(width, 0.0), max(height, 0.0)]
+
+
+def _has_mask(annotation: Mapping[str, Any]) -> bool:
+    return bool(annotation.get("segmentation"))
+
+
+def _read_mask(segmentation: Any, size: Size | None, place: str) -> rle.Rle:
+    if size is None:
+        raise DataError(f"{place}: its picture has no height and width in the data: masks need them")
+    try:
+        return rle.write_positions(read_segmentation(segmentation, size), *size)
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
