@@ -105,6 +105,8 @@ def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:
 
 
 def _build_view_rule(data: DataConfig) -> ViewRule:
+    if not data.short_sides:
+        raise ConfigError("data.short_sides is empty; give at least one size in px")
     resize = ResizeShortSide(data.short_sides, data.max_side)
     if data.scale_jitter is None:
         return resize if data.crop is None else RandomCrop(data.crop)

@@ -10,7 +10,7 @@ from panet.data.annotations import ObjectRecord
 from panet.data.images import printable
 from panet.data.segmentation import read_segmentation
 from panet.errors import DataError, nearest
-from panet.ops.rle import MAX_PIXELS, measure_area, measure_box
+from panet.ops.rle import MAX_PIXELS, Positions, Rle, measure_area, measure_box, write_positions
 from panet.structures import Size
 
 __all__ = ["ImageRecord", "read_image_record", "read_object"]
@@ -60,7 +60,8 @@ def read_object(row: Mapping[str, object], image: ImageRecord, labels: Mapping[i
     if stored_area is not None and not (_is_finite(stored_area) and float(stored_area) >= 0):
         raise DataError(f"area is {stored_area!r:.60}; it must be a number")
 
-    rle, positions = read_segmentation(row.get("segmentation"), (image.height, image.width))
+    segmentation = row.get("segmentation")
+    positions = read_segmentation(segmentation, (image.height, image.width))
     num_pixels = measure_area(positions)
     if num_pixels == 0:
         raise DataError("the mask has no area inside the picture; remove the annotation")
@@ -68,12 +69,18 @@ def read_object(row: Mapping[str, object], image: ImageRecord, labels: Mapping[i
     return ObjectRecord(
         label=labels[category],
         crowd=bool(crowd),
-        rle=rle,
+        rle=_encode(segmentation, positions, (image.height, image.width)),
         box=(x1, y1, x2, y2),
         area=num_pixels,
         stored_box=stored_box or (float(x1), float(y1), float(x2 - x1), float(y2 - y1)),
         stored_area=float(num_pixels if stored_area is None else stored_area),
     )
+
+
+def _encode(segmentation: object, positions: Positions, size: Size) -> Rle:
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        return {"size": list(size), "counts": segmentation["counts"]}  # writing it again would cost as much as reading
+    return write_positions(positions, *size)
 
 
 def _find(file_name: str, folder: Path) -> Path:

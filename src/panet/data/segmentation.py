@@ -1,17 +1,17 @@
-"""The three forms of a COCO segmentation -> one: compressed RLE. Each is checked before it is used."""
+"""The three forms of a COCO segmentation -> one: positions as in `panet.ops.rle`. Each is checked first."""
 
 from collections.abc import Mapping
 
 from panet.errors import DataError
 from panet.ops.polygons import draw
-from panet.ops.rle import Positions, Rle, read_positions, write_positions
+from panet.ops.rle import Positions, read_positions
 from panet.structures import Size
 
 __all__ = ["read_segmentation"]
 
 
-def read_segmentation(segmentation: object, size: Size) -> tuple[Rle, Positions]:
-    """Give the mask of polygons, compressed or uncompressed RLE, clipped to the picture of that size, in two forms.
+def read_segmentation(segmentation: object, size: Size) -> Positions:
+    """Give the mask of polygons, compressed or uncompressed RLE, clipped to the picture of that size.
 
     Never builds a mask of the picture's size.
 
@@ -21,14 +21,9 @@ def read_segmentation(segmentation: object, size: Size) -> tuple[Rle, Positions]
     if segmentation is None:
         raise DataError("has no segmentation; a box alone cannot train masks")
     if isinstance(segmentation, Mapping):
-        positions, height, width = read_positions(segmentation, size)
-        counts = segmentation["counts"]
-        if isinstance(counts, str):  # as it is: writing would cost as much as reading
-            return {"size": [height, width], "counts": counts}, positions
-        return write_positions(positions, height, width), positions
+        return read_positions(segmentation, size)[0]
     if not isinstance(segmentation, list):
         raise DataError(f"segmentation is a {type(segmentation).__name__}; it must be polygons or RLE")
     if not segmentation or not all(isinstance(polygon, list) for polygon in segmentation):
         raise DataError("segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]")
-    positions = draw(segmentation, *size)
-    return write_positions(positions, *size), positions
+    return draw(segmentation, *size)
