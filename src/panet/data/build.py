@@ -95,6 +95,7 @@ def _build_loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else making an iterator would draw from the global one
     )
 
