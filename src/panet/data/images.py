@@ -18,7 +18,7 @@ from panet.errors import DataError
 from panet.ops.rle import MAX_PIXELS
 from panet.structures import Size
 
-__all__ = ["EXTENSIONS", "list_images", "printable", "read_image", "read_size"]
+__all__ = ["EXTENSIONS", "list_images", "printable", "read_image", "read_size", "to_pixels"]
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -65,8 +65,13 @@ def read_image(path: str | Path) -> Tensor:
     """
     with _opened(path) as image:
         image.load()  # before EXIF: reading EXIF of a damaged PNG can hide the damage
-        upright = _turn(_to_rgb(image, path), _orientation(image))
-        pixels = np.array(upright)  # a copy: torch wants writable memory
+        return to_pixels(image, path)
+
+
+def to_pixels(image: Image.Image, name: str | Path) -> Tensor:
+    """Do as `read_image` with an opened picture; `name` is for the error."""
+    upright = _turn(_to_rgb(image, name), _orientation(image))
+    pixels = np.array(upright)  # a copy: torch wants writable memory
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

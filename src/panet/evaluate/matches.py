@@ -30,7 +30,7 @@ def match_masks(truth: Sequence[Rle], predicted: Sequence[Rle], iou: float = 0.5
     """
     if not truth or not predicted:
         return Matches(0, len(truth), len(predicted))
-    overlaps = np.array(mask_ops.iou(list(predicted), list(truth), [0] * len(truth)))
+    overlaps = np.array(mask_ops.iou([{**mask} for mask in predicted], [{**mask} for mask in truth], [0] * len(truth)))
     found = 0
     for row in overlaps:
         best = int(row.argmax())

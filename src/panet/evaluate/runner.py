@@ -84,14 +84,16 @@ def evaluate(
 @contextmanager
 def _evaluating(model: PANet, max_dets: int) -> Iterator[None]:
     """Set eval mode, no gradients, and room for `max_dets` detections; restore what was."""
-    was_training, max_detections = model.training, model.max_detections
+    modes = [(module, module.training) for module in model.modules()]
+    max_detections = model.max_detections
     model.eval()
     model.max_detections = max(max_dets, max_detections)
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
         model.max_detections = max_detections
 
 

@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
+
+from panet.data.images import printable
 
 __all__ = ["class_table", "metric_table"]
 
@@ -42,7 +45,7 @@ def class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for name, values in per_class.items():
-        table.add_row(name, *(_show(values[column]) for column in columns))
+        table.add_row(Text(printable(name)), *(_show(values[column]) for column in columns))
     return table
 
 

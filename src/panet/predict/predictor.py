@@ -1,0 +1,175 @@
+"""Picture files, arrays and PIL pictures -> results."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from panet.data.batching import Normalise, make_image_batch
+from panet.data.build import build_normalise
+from panet.data.images import read_image, to_pixels
+from panet.data.transforms import resize_for_test
+from panet.errors import ConfigError, DataError
+from panet.model.detections import to_image
+from panet.model.panet import PANet
+from panet.predict.result import Result
+from panet.structures import LabelMap, Size
+from panet.weights.checkpoint import restore
+
+__all__ = ["ImageLike", "Predictor", "load", "pick_device"]
+
+ImageLike: TypeAlias = str | Path | Image.Image | NDArray[np.uint8]
+"""A picture file; an opened picture; (H, W, 3) uint8 RGB."""
+
+ImageList: TypeAlias = list[Any] | tuple[Any, ...]
+"""Of ImageLike. (A list of one kind of them is no list of all kinds, and a str is a sequence of str.)"""
+
+
+def load(path: str | Path, device: str = "auto") -> "Predictor":
+    """Load a model file, or the bundled model by its name "bundled".
+
+    Args:
+        path: a .safetensors file that panet wrote, or a name.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        CheckpointError: the file cannot be used; among others, because a weight is not finite.
+        ConfigError: there is no such device.
+    """
+    place = pick_device(device)
+    model, model_file = restore(path)
+    config = model_file.config
+    return Predictor(
+        model.to(place),
+        model_file.label_map,
+        short_side=config.short_side,
+        max_side=config.max_side,
+        normalise=build_normalise(config.pixels),
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Give the device of a name, "auto" for a GPU if there is one; ConfigError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device {name!r}: not available here: use 'cpu' or 'auto'") from error
+    return device
+
+
+class Predictor:
+    """A model with all that it needs to look at pictures."""
+
+    def __init__(
+        self, model: PANet, label_map: LabelMap, *, short_side: int, max_side: int, normalise: Normalise
+    ) -> None:
+        """Take a model on its device and set it to eval mode.
+
+        Args:
+            model: the network.
+            label_map: what its labels stand for.
+            short_side: input px that a picture's shorter side gets,
+            max_side: unless the longer one would exceed this.
+            normalise: pixels -> network input.
+        """
+        self.model = model.eval()
+        self.label_map = label_map
+        self._short_side = short_side
+        self._max_side = max_side
+        self._normalise = normalise
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K class names, label 1 first."""
+        return self.label_map.names
+
+    @overload
+    def predict(
+        self, image: ImageLike, score_threshold: float | None = None, max_detections: int | None = None
+    ) -> Result: ...
+    @overload
+    def predict(
+        self, image: ImageList, score_threshold: float | None = None, max_detections: int | None = None
+    ) -> list[Result]: ...
+    def predict(
+        self,
+        image: ImageLike | ImageList,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+    ) -> Result | list[Result]:
+        """Find the objects of a picture, or of each picture of a list.
+
+        Pictures go through the network one by one, so that a result never depends on its neighbours.
+
+        Args:
+            image: a picture, or a list of them.
+            score_threshold: detections score above it; by default the model's own.
+            max_detections: best detections of a picture that are kept; by default the model's own.
+        Returns:
+            A result for a picture, a list for a list.
+
+        Raises:
+            DataError: a picture cannot be read, or an array is no (H, W, 3) uint8.
+            ConfigError: a threshold is outside 0..1, a number of detections below 1.
+        """
+        with self._limits(score_threshold, max_detections), torch.inference_mode():
+            if isinstance(image, list | tuple):
+                return [self._predict_one(each) for each in image]
+            return self._predict_one(image)
+
+    def _predict_one(self, image: ImageLike) -> Result:
+        pixels = _read(image)
+        original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
+        resized = resize_for_test(pixels, self._short_side, self._max_side)
+        batch = make_image_batch([resized], [original_size], self._normalise)
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        (found,) = self.model(batch.to(device))
+        detections = to_image(found, batch.sizes[0], original_size).to(torch.device("cpu"))
+        source = str(image) if isinstance(image, str | Path) else ""
+        return Result(pixels.permute(1, 2, 0).contiguous().numpy(), detections, self.label_map, source)
+
+    @contextmanager
+    def _limits(self, score_threshold: float | None, max_detections: int | None) -> Iterator[None]:
+        """Change the model's detection rule for a while."""
+        changes: dict[str, Any] = {}
+        if score_threshold is not None:
+            if not 0 <= score_threshold <= 1:
+                raise ConfigError(f"score threshold: {score_threshold}: expected a number from 0 to 1")
+            changes["score_threshold"] = score_threshold
+        if max_detections is not None:
+            if max_detections < 1:
+                raise ConfigError(f"detections a picture: {max_detections}: expected at least 1")
+            changes["max_detections"] = max_detections
+        rule = self.model.detection_rule
+        self.model.detection_rule = replace(rule, **changes)
+        try:
+            yield
+        finally:
+            self.model.detection_rule = rule
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names[:5]) + (", ..." if len(self.names) > 5 else "")
+        return f"Predictor({len(self.names)} classes: {names})"
+
+
+def _read(image: ImageLike) -> Tensor:
+    """Give (3, H, W) uint8 RGB."""
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return to_pixels(image.copy(), "picture")
+    if not isinstance(image, np.ndarray):
+        raise DataError(f"a {type(image).__name__} is no picture: expected a file, a PIL picture or an array")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise DataError(f"array of {image.dtype} {image.shape}: expected uint8 (height, width, 3), RGB")
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
