@@ -78,6 +78,8 @@ class RPNConfig(Section):
     num_after_nms_train: Positive = 1000
     num_after_nms_test: Positive = 1000
     nms_threshold: Fraction = 0.7
+    # torchvision divides the picture by the map, which is not always 2**k; for weights trained there.
+    infer_strides: bool = False
 
     @model_validator(mode="after")
     def check_levels(self) -> Self:

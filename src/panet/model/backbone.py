@@ -1,7 +1,11 @@
 """Image -> C2..C5: any timm model with `features_only`."""
 
+from typing import Any, cast
+
 import timm
-from timm.layers import Format
+from timm.layers.format import Format
+from timm.models._features import FeatureInfo
+from timm.models.resnet import Bottleneck
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -30,7 +34,8 @@ class Backbone(nn.Module):
         self, body: nn.Module, *, frozen_norm: bool = True, frozen_stages: int = 2, stride_in_1x1: bool = False
     ) -> None:
         super().__init__()
-        strides, channels = body.feature_info.reduction(), body.feature_info.channels()
+        features = _feature_info(body)
+        strides, channels = features.reduction(), features.channels()
         if not set(strides) >= {2**k for k in LEVELS}:
             raise ConfigError(
                 f"model.backbone.name: features at strides 4, 8, 16, 32 are needed, this one has them at {strides}"
@@ -70,7 +75,7 @@ class Backbone(nn.Module):
         if stages == 0:
             return
         names = [name for name, _ in self.body.named_parameters()]
-        module = self.body.feature_info.module_name()[self.index[max(stages, 2)]]
+        module = _feature_info(self.body).module_name()[self.index[max(stages, 2)]]
         # Children of the features are registered with underscores for dots ("layers_0" for "layers.0").
         prefix = module.replace(".", "_") + "_"
         stage = [i for i, name in enumerate(names) if name.replace(".", "_").startswith(prefix)]
@@ -88,7 +93,7 @@ def timm_features(name: str) -> nn.Module:
     if not timm.is_model(name):
         raise ConfigError(f"model.backbone.name: timm has no {name!r}{nearest(name, timm.list_models())}")
     # Swin transformers are built for one size of picture unless told otherwise.
-    options = {"strict_img_size": False} if name.startswith("swin") else {}
+    options: dict[str, Any] = {"strict_img_size": False} if name.startswith("swin") else {}
     try:
         body: nn.Module = timm.create_model(name, pretrained=False, features_only=True, **options)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -96,11 +101,13 @@ def timm_features(name: str) -> nn.Module:
     return body
 
 
+def _feature_info(body: nn.Module) -> FeatureInfo:
+    return cast("FeatureInfo", body.feature_info)
+
+
 def _move_stride_to_1x1(body: nn.Module) -> None:
-    moved = 0
-    for block in body.modules():
-        if all(hasattr(block, name) for name in ("conv1", "conv2", "conv3")) and block.conv2.stride == (2, 2):
-            block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
-            moved += 1
-    if not moved:
+    bottlenecks = [block for block in body.modules() if isinstance(block, Bottleneck)]
+    if not bottlenecks:
         raise ConfigError("model.backbone.stride_in_1x1: this backbone has no ResNet bottlenecks; set it to false")
+    for block in bottlenecks:
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride

@@ -66,6 +66,7 @@ def _assemble(config: ModelConfig) -> PANet:
         cell_anchors={k: cell_anchors(sizes, rpn.anchor_ratios) for k, sizes in enumerate(rpn.anchor_sizes, LEVELS[0])},
         proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold),
         detection_rule=DetectionRule(**config.detection.model_dump()),
+        infer_strides=rpn.infer_strides,
     )
 
 

@@ -55,7 +55,7 @@ def select_detections(
     )  # (R, K + 1, 4)
     return [
         _select_one(box, score, size, rule)
-        for box, score, size in zip(boxes.split(counts), scores.split(counts), sizes, strict=True)
+        for box, score, size in zip(torch.split(boxes, counts), torch.split(scores, counts), sizes, strict=True)
     ]
 
 
@@ -75,7 +75,7 @@ def with_mask_grids(detections: Sequence[Detections], mask_logits: Tensor) -> li
     counts = [len(each) for each in detections]
     labels = torch.cat([each.labels for each in detections])
     grids = mask_logits[torch.arange(len(labels), device=labels.device), labels].float().sigmoid()
-    return [replace(each, mask_grids=grid) for each, grid in zip(detections, grids.split(counts), strict=True)]
+    return [replace(each, mask_grids=grid) for each, grid in zip(detections, torch.split(grids, counts), strict=True)]
 
 
 def to_image(detections: Detections, size: Size, original_size: Size) -> Detections:

@@ -30,6 +30,7 @@ class FuseLevels(nn.Module):
 
     def forward(self, grids: Pyramid) -> Tensor:
         """Fuse {k: (R, C, S, S)} into what one layer gives, (R, ...); the order of the levels is of no matter."""
+        first: Tensor
         first, *others = (self.adapt[str(k)](grid) for k, grid in grids.items())
         for other in others:
             first = torch.maximum(first, other) if self.fusion == "max" else first + other

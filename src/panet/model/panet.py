@@ -31,6 +31,7 @@ class PANet(nn.Module):
         cell_anchors: level k -> (A, 4), the anchors of one cell, px.
         proposal_rule: what the RPN's output becomes when predicting.
         detection_rule: what the box head's output becomes.
+        infer_strides: anchors stand where torchvision puts them, see `model.proposals.anchors_of`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class PANet(nn.Module):
         cell_anchors: Mapping[int, Tensor],
         proposal_rule: ProposalRule,
         detection_rule: DetectionRule,
+        infer_strides: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -56,6 +58,7 @@ class PANet(nn.Module):
         self.cell_anchors = dict(cell_anchors)
         self.proposal_rule = proposal_rule
         self.detection_rule = detection_rule
+        self.infer_strides = infer_strides
 
     def forward(self, images: ImageBatch) -> list[Detections]:
         """Detect the objects of B pictures, in training and in eval mode alike.
@@ -65,7 +68,7 @@ class PANet(nn.Module):
         """
         n = self.features(images.tensor)
         rpn = self.rpn(with_coarser_level(n))
-        proposals = propose(rpn, self.anchors(rpn), images.sizes, self.proposal_rule)
+        proposals = propose(rpn, self.anchors(rpn, images), images.sizes, self.proposal_rule)
         output = self.box_head(n, proposals)
         detections = select_detections(output, proposals, images.sizes, self.detection_rule)
         if self.mask_head is None:
@@ -79,11 +82,11 @@ class PANet(nn.Module):
         n: Pyramid = p if self.bottom_up is None else self.bottom_up(p)
         return n
 
-    def anchors(self, rpn: RPNOutput) -> Pyramid:
+    def anchors(self, rpn: RPNOutput, images: ImageBatch) -> Pyramid:
         """Give the anchors that an RPN output speaks of, {k: (H_k * W_k * A, 4)} input px."""
-        device = next(iter(rpn.objectness.values())).device
+        device, (height, width) = images.tensor.device, images.tensor.shape[-2:]
         cells = {k: cell.to(device) for k, cell in self.cell_anchors.items()}
-        return anchors_of(cells, rpn.grid_sizes)
+        return anchors_of(cells, rpn.grid_sizes, (height, width) if self.infer_strides else None)
 
     @property
     def max_detections(self) -> int:

@@ -34,9 +34,22 @@ class ProposalRule:
     inclusive: bool = False
 
 
-def anchors_of(cells: Mapping[int, Tensor], grid_sizes: Mapping[int, tuple[int, int]]) -> Pyramid:
-    """Give every level's anchors, {k: (H_k * W_k * A, 4)} input px, from its cell's."""
-    return {k: grid_anchors(cells[k], height, width, 2**k) for k, (height, width) in grid_sizes.items()}
+def anchors_of(cells: Mapping[int, Tensor], grid_sizes: Mapping[int, Size], padded: Size | None = None) -> Pyramid:
+    """Give every level's anchors from its cell's.
+
+    Args:
+        cells: level k -> (A, 4) px.
+        grid_sizes: level k -> (H_k, W_k).
+        padded: (H, W) of the network's input, where strides are to be H // H_k and W // W_k, as torchvision infers
+            them: 59 for 64 on level 6 of a picture 416 px wide. By default they are 2**k.
+    Returns:
+        Level k -> (H_k * W_k * A, 4), input px.
+    """
+    strides = {
+        k: (2**k, 2**k) if padded is None else (padded[0] // height, padded[1] // width)
+        for k, (height, width) in grid_sizes.items()
+    }
+    return {k: grid_anchors(cells[k], height, width, strides[k]) for k, (height, width) in grid_sizes.items()}
 
 
 @torch.no_grad()
@@ -63,7 +76,7 @@ def _propose_one(rpn: RPNOutput, anchors: Pyramid, image: int, size: Size, rule:
         box = box_ops.clip(box, size, inclusive=rule.inclusive)
         keep = _usable(box, size, rule)
         boxes.append(box[keep])
-        scores.append(score[keep])
+        scores.append(score[keep].sigmoid())  # the order that NMS sees, ties of saturated scores included
         levels.append(torch.full_like(score[keep], k, dtype=torch.int64))
     box, score = torch.cat(boxes), torch.cat(scores)
     kept = suppress(box, score, torch.cat(levels), rule.nms_threshold, inclusive=rule.inclusive)

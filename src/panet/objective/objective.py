@@ -67,7 +67,7 @@ class Objective(nn.Module):
         images, targets = batch.images, batch.targets
         n = self.model.features(images.tensor)
         rpn = self.model.rpn(with_coarser_level(n))
-        anchors = self.model.anchors(rpn)
+        anchors = self.model.anchors(rpn, images)
         losses = self._rpn_losses(rpn, anchors, targets, images.sizes, generator)
 
         proposals = propose(rpn, anchors, images.sizes, self.proposal_rule)
@@ -117,7 +117,8 @@ class Objective(nn.Module):
         boxes, labels, indices = zip(*(self._mask_rois(each, generator) for each in rois), strict=True)
         if not any(map(len, boxes)):
             # One RoI of no weight keeps the branch in the graph: every parameter has a gradient on every rank.
-            return 0 * self.model.mask_head(n, [rois[0].boxes[:1], *boxes[1:]]).float().sum()
+            unused: Tensor = self.model.mask_head(n, [rois[0].boxes[:1], *boxes[1:]])
+            return 0 * unused.float().sum()
         logits = self.model.mask_head(n, boxes)
         size = logits.shape[-1]
         truth = [

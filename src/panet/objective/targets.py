@@ -86,7 +86,7 @@ def anchor_labels(anchors: Tensor, target: Target, size: Size, rule: AnchorRule)
         labels[~inside] = -1
     # Positions among all objects, crowds included.
     positions = (~target.crowd).nonzero().flatten()
-    index = positions[best.index] if len(positions) else best.index
+    index = positions[best.matched] if len(positions) else best.matched
     return labels, index
 
 
@@ -128,7 +128,7 @@ def _sample_one(
     best = best_overlap(truth, boxes)
     labels = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     labels[_in_crowd(boxes, target.boxes[target.crowd])] = -1
-    index = positions[best.index] if len(positions) else best.index
+    index = positions[best.matched] if len(positions) else best.matched
     positive = best.iou >= rule.foreground_iou
     labels[positive] = target.labels[index[positive]]
     chosen = torch.cat(sample(labels, rule.num_samples, rule.positive_fraction, generator))

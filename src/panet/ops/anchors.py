@@ -44,19 +44,19 @@ def legacy_cell_anchors(stride: int, sizes: Sequence[float], ratios: Sequence[fl
     return torch.tensor(rows, dtype=torch.float32)
 
 
-def grid_anchors(cell: Tensor, height: int, width: int, stride: int) -> Tensor:
+def grid_anchors(cell: Tensor, height: int, width: int, stride: tuple[int, int]) -> Tensor:
     """Repeat the cell's anchors over a map.
 
     Args:
         cell: (A, 4) xyxy px.
         height: rows of the map.
         width: columns of the map.
-        stride: px between cells.
+        stride: px between rows and between columns.
     Returns:
         (height * width * A, 4) xyxy input px, in the order y, x, anchor.
     """
-    y = torch.arange(height, device=cell.device, dtype=cell.dtype) * stride
-    x = torch.arange(width, device=cell.device, dtype=cell.dtype) * stride
+    y = torch.arange(height, device=cell.device, dtype=cell.dtype) * stride[0]
+    x = torch.arange(width, device=cell.device, dtype=cell.dtype) * stride[1]
     y, x = torch.meshgrid(y, x, indexing="ij")
     shifts = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)
     return (shifts + cell).reshape(-1, 4)

@@ -1,0 +1,99 @@
+"""With the three ideas off and the weights copied in, the network is torchvision's Mask R-CNN."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+from panet.model.build import build_model
+from panet.presets import preset
+from panet.structures import ImageBatch
+from panet.weights.convert import convert
+from panet.weights.tables import torchvision
+
+NUM_CLASSES = 91  # theirs, with the background
+
+
+def spread_outputs(model):
+    """Scale the output layers so that logits and deltas vary as in a trained model: thousands of boxes compete."""
+    wanted = {
+        model.rpn.head.cls_logits: 2.0,
+        model.rpn.head.bbox_pred: 0.3,
+        model.roi_heads.box_predictor.cls_score: 2.0,
+        model.roi_heads.box_predictor.bbox_pred: 1.0,
+        model.roi_heads.mask_predictor.mask_fcn_logits: 2.0,
+    }
+
+    def rescale(layer, inputs, output):
+        if output.numel() and layer in wanted:
+            layer.weight.data *= wanted.pop(layer) / output.std()
+        return torch.nn.functional.linear(inputs[0], layer.weight, layer.bias) if inputs[0].ndim == 2 else None
+
+    hooks = [layer.register_forward_hook(rescale) for layer in wanted]
+    for _ in range(3):  # stage by stage: each pass sees the layers before it rescaled
+        model([torch.rand(3, 256, 256)])
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.fixture(scope="module")
+def both_models():
+    """torchvision's model with random weights that detect much, and ours with the same weights.
+
+    torchvision infers the strides of its anchors from the picture, so ours is told to do the same.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=NUM_CLASSES).eval()
+        for module in theirs.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        spread_outputs(theirs)
+    config = preset("mask_rcnn_r50").model
+    rpn = config.rpn.model_copy(update={"infer_strides": True})
+    ours = build_model(config.model_copy(update={"num_classes": NUM_CLASSES - 1, "rpn": rpn})).eval()
+    converted = convert(theirs.state_dict(), torchvision(), ours)
+    assert not converted.unused
+    assert not converted.missing
+    ours.load_state_dict(converted.state)
+    return theirs, ours
+
+
+def picture(path, height, width):
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB").resize((width, height)), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def compare(both_models, same, image, what):
+    theirs, ours = both_models
+    size = (image.shape[1], image.shape[2])
+    theirs.transform.min_size, theirs.transform.max_size = (min(size),), max(size)
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (theirs.transform.image_mean, theirs.transform.image_std)
+    )
+    with torch.inference_mode():
+        expected = theirs([image])[0]
+        (got,) = ours(ImageBatch(((image - mean) / std)[None], (size,), (size,)))
+    assert len(expected["boxes"]) > 20, "too few detections to tell anything"
+    same("torchvision maskrcnn_resnet50_fpn", f"boxes, {what}", got.boxes, expected["boxes"], atol=1e-3 / max(size))
+    same("torchvision maskrcnn_resnet50_fpn", f"scores, {what}", got.scores, expected["scores"], atol=1e-5)
+    assert got.labels.tolist() == expected["labels"].tolist()
+
+
+DEMO = Path(__file__).resolve().parents[2] / "src" / "panet" / "bundled" / "images"
+
+
+@pytest.mark.parametrize(("name", "height", "width"), [("histo.jpg", 256, 384), ("ihc.png", 320, 256)])
+def test_detections_equal_torchvisions_on_bundled_pictures(both_models, same, name, height, width):
+    compare(both_models, same, picture(DEMO / name, height, width), name)
+
+
+@pytest.mark.shared
+def test_detections_equal_torchvisions_on_photographs(both_models, same, shared_data):
+    for path in sorted((shared_data / "coco80" / "images").glob("*.jpg"))[:4]:
+        compare(both_models, same, picture(path, 320, 416), path.name)
