@@ -28,7 +28,7 @@ __all__ = [
     "ViewRule",
     "apply_view",
     "resize_for_test",
-    "test_size",
+    "size_for_test",
 ]
 
 
@@ -70,16 +70,16 @@ ViewRule: TypeAlias = Callable[[Size, torch.Generator], View]
 Transform: TypeAlias = Callable[[Sample, torch.Generator], Sample]
 
 
-def test_size(size: Size, short_side: int, max_side: int) -> Size:
+def size_for_test(size: Size, short_side: int, max_side: int) -> Size:
     """Scale (height, width) so that the shorter side is `short_side`, but the longer one at most `max_side`."""
     scale = min(short_side / min(size), max_side / max(size))
     return _scaled(size, scale)
 
 
 def resize_for_test(image: Tensor, short_side: int, max_side: int) -> Tensor:
-    """Resize (3, H, W) uint8 to `test_size`, bilinear with antialias."""
+    """Resize (3, H, W) uint8 to `size_for_test`, bilinear with antialias."""
     height, width = image.shape[-2:]
-    return _resize(image, test_size((height, width), short_side, max_side))
+    return _resize(image, size_for_test((height, width), short_side, max_side))
 
 
 def apply_view(image: Tensor, view: View) -> Tensor:
@@ -97,7 +97,7 @@ class ResizeShortSide:
 
     def __call__(self, size: Size, generator: torch.Generator) -> View:
         short_side = self.short_sides[_draw_index(len(self.short_sides), generator)]
-        return View(0, 0, *size, test_size(size, short_side, self.max_side))
+        return View(0, 0, *size, size_for_test(size, short_side, self.max_side))
 
 
 @dataclass(frozen=True)

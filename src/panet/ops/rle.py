@@ -202,7 +202,7 @@ def _read_numbers(counts: Sequence[object], largest: int) -> Positions:
 def _read_characters(counts: str | bytes) -> Positions:
     """Read the compressed form: five bits a character, low ones first, a sixth bit where the number goes on."""
     if isinstance(counts, str):
-        counts = counts.encode("ascii", "replace")  # "?" is no legal character, so it is found below
+        counts = counts.encode("utf-8", "surrogatepass")  # bytes above 127 are illegal below
     codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     if len(codes) and (codes.min() < 0 or codes.max() > 63):
         place = int(np.flatnonzero((codes < 0) | (codes > 63))[0])
