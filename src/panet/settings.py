@@ -40,10 +40,11 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}; write it out", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"alias *{event.anchor}; write it out", problem_mark=mark)
         if getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(problem=f"tag {event.tag!r}; write plain values", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"tag {event.tag!r}; write plain values", problem_mark=mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
