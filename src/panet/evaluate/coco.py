@@ -39,6 +39,7 @@ def score(
     results: Sequence[Mapping[str, Any]],
     kinds: Sequence[str] = tuple(KINDS),
     max_dets: int = 100,
+    score_threshold: float = 0.0,
 ) -> Scores:
     """Score results against a COCO document. It does not depend on the order of either, nor on annotation ids.
 
@@ -47,6 +48,7 @@ def score(
         results: image_id, category_id, score, and bbox or segmentation, or both.
         kinds: what to compare, of KINDS.
         max_dets: best results of a picture and class that count; every metric without a number in its name is at it.
+        score_threshold: results below it are left out.
 
     Raises:
         DataError: an annotation or a result cannot be used; names it.
@@ -56,7 +58,8 @@ def score(
     for kind in kinds:
         truth = read_truth(document, kind)
         annotations = COCO(truth.document)
-        evaluator = COCOeval(annotations, annotations.load_res(check_results(results, truth, kind)), kind)
+        kept = [result for result in check_results(results, truth, kind) if result["score"] >= score_threshold]
+        evaluator = COCOeval(annotations, annotations.load_res(kept), kind)
         limits = [count for count in (1, 10) if count < max_dets] + [max_dets]
         evaluator.params.max_dets = limits
         evaluator.evaluate()
@@ -98,7 +101,7 @@ def _unique(names: Sequence[str], ids: Sequence[Any]) -> list[str]:
 
 
 def kinds_of(results: Sequence[Any]) -> tuple[str, ...]:
-    """Give what all results can be compared by; both kinds for an empty list."""
+    """Give what results are to be compared by: by what any of them has; by both if there is nothing."""
     keys = {"bbox": "bbox", "segm": "segmentation"}
-    kinds = tuple(kind for kind, key in keys.items() if all(key in result for result in results))
-    return kinds or tuple(keys)
+    found = [result for result in results if isinstance(result, Mapping)]
+    return tuple(kind for kind, key in keys.items() if any(key in result for result in found)) or tuple(keys)

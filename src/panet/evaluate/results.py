@@ -1,7 +1,7 @@
 """Detections -> COCO results, and the JSON file that holds them."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from panet.ops.paste import paste_mask
 from panet.ops.rle import encode_window
 from panet.structures import Detections, LabelMap, Size
 
-__all__ = ["coco_results", "read_results", "rounded", "write_results"]
+__all__ = ["coco_results", "read_results", "rounded", "with_ids_of", "write_json"]
 
 
 def coco_results(detections: Detections, image_id: int | str, size: Size, label_map: LabelMap) -> list[dict[str, Any]]:
@@ -44,6 +44,30 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
     return results
 
 
+def with_ids_of(model: LabelMap, data: LabelMap) -> LabelMap:
+    """Give the model's labels the category ids that a data set has for the same names.
+
+    Raises:
+        DataError: the two do not name the same classes.
+    """
+    if model.names == data.names:
+        return data
+    if sorted(model.names) != sorted(data.names) or len(set(data.names)) != len(data):
+        missing = sorted(set(data.names) - set(model.names))
+        surplus = sorted(set(model.names) - set(data.names))
+        raise DataError(
+            f"the classes differ: only the data has {_listed(missing)}, only the model {_listed(surplus)}: "
+            "rename the data's categories, or take another model"
+        )
+    ids = dict(zip(data.names, data.category_ids, strict=True))
+    return LabelMap(tuple(ids[name] for name in model.names), model.names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(repr(name)) for name in names[:5])
+    return f"{shown}{', ...' if len(names) > 5 else ''}" if names else "none"
+
+
 def rounded(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Give copies with boxes to 0.001 px and scores to 0.000001, for writing."""
     copies = []
@@ -53,10 +77,10 @@ def rounded(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return copies
 
 
-def write_results(path: str | Path, results: Iterable[Mapping[str, Any]]) -> None:
-    """Write COCO results as JSON; DataError if the file cannot be written."""
+def write_json(path: str | Path, content: object) -> None:
+    """Write JSON; DataError if the file cannot be written."""
     try:
-        Path(path).write_text(json.dumps(rounded(results)) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{printable(path)}: cannot be written: {error.strerror}: choose another --output") from error
 

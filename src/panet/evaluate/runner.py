@@ -58,7 +58,7 @@ def evaluate(
         max_dets: detections a picture that count, and that the model keeps at least.
         progress: called after each batch with the number of pictures in it.
         label_map: what the model's labels stand for, in the data set's category ids; by default the data set's own.
-        score_threshold: results below it are dropped.
+        score_threshold: results below it do not count.
 
     Raises:
         DataError: the loader is empty, or the ground truth cannot be used.
@@ -69,7 +69,7 @@ def evaluate(
     with _evaluating(model, max_dets):
         for batch in loader:
             found, has_masks = _predict(model, batch, label_map or dataset.label_map)
-            results += [result for result in found if result["score"] >= score_threshold]
+            results += found
             num_images += len(batch)
             if progress is not None:
                 progress(len(batch))
@@ -77,7 +77,7 @@ def evaluate(
     if not num_images:
         raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
     kinds = tuple(KINDS) if has_masks else ("bbox",)
-    scores = score(dataset.document, results, kinds, max_dets)
+    scores = score(dataset.document, results, kinds, max_dets, score_threshold)
     return Evaluation(scores.metrics, scores.per_class, results, num_images, seconds)
 
 

@@ -46,32 +46,43 @@ def read_truth(document: Mapping[str, Any], kind: str) -> Truth:
     Raises:
         DataError: names the annotation that cannot be used.
     """
-    images = sorted(document["images"], key=lambda image: _order(image["id"]))
-    categories = sorted(document["categories"], key=lambda category: _order(category["id"]))
+    images, categories = (_sorted_by_id(document, key) for key in ("images", "categories"))
     truth = Truth(
         document={"images": [], "annotations": [], "categories": []},
         images={image["id"]: number for number, image in enumerate(images, 1)},
         sizes=tuple(_size(image) for image in images),
         categories={category["id"]: number for number, category in enumerate(categories, 1)},
-        names=tuple(str(category["name"]) for category in categories),
+        names=tuple(str(category.get("name", category["id"])) for category in categories),
     )
     for number, size in enumerate(truth.sizes, 1):
         height, width = size or (1, 1)
         truth.document["images"].append({"id": number, "height": height, "width": width})
     truth.document["categories"] = [{"id": number, "name": name} for number, name in enumerate(truth.names, 1)]
-    for number, annotation in enumerate(document["annotations"], 1):
+    for number, annotation in enumerate(_rows(document, "annotations"), 1):
         place = f"annotation {annotation.get('id', f'number {number}')}"
         truth.document["annotations"].append({"id": number, **_read_annotation(annotation, truth, kind, place)})
     return truth
 
 
-def _order(identity: Any) -> tuple[str, Any]:
-    return type(identity).__name__, identity
+def _rows(document: Any, key: str) -> list[Mapping[str, Any]]:
+    rows = document.get(key) if isinstance(document, Mapping) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise DataError(f"the ground truth has no list of {key}: expected COCO instance annotations")
+    return rows
+
+
+def _sorted_by_id(document: Any, key: str) -> list[Mapping[str, Any]]:
+    """Give the rows in the order in which COCO counts them, which decides between equal scores."""
+    rows = _rows(document, key)
+    ids = [row.get("id") for row in rows]
+    if not all(isinstance(identity, int | str) for identity in ids) or len(set(ids)) != len(ids):
+        raise DataError(f"the ground truth's {key} must have ids of their own: an integer or a text each")
+    return sorted(rows, key=lambda row: (type(row["id"]).__name__, row["id"]))
 
 
 def _size(image: Mapping[str, Any]) -> Size | None:
     height, width = image.get("height"), image.get("width")
-    return (int(height), int(width)) if height and width else None
+    return (int(height), int(width)) if _is_number(height) and _is_number(width) and height and width else None
 
 
 def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, place: str) -> dict[str, Any]:
