@@ -1,0 +1,58 @@
+"""Ctrl-C and SIGTERM wait until the weights, momentum and averages belong to one step."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Interrupts"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """While entered: SIGINT raises KeyboardInterrupt and SIGTERM SystemExit(143), though not inside `held()`.
+
+    In `held()` the first signal waits for its end; a second one does not, and leaves `torn` true.
+    """
+
+    def __init__(self) -> None:
+        self.torn = False
+        self._held = False
+        self._waiting: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():  # only there may a handler be set
+            self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the first signal back until the end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._waiting is not None:
+            _raise(self._waiting)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self._held and self._waiting is None:
+            self._waiting = number
+            return
+        self.torn = self._held
+        _raise(number)
+
+
+def _raise(number: int) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)

@@ -1,0 +1,119 @@
+"""What a run leaves behind, and what it goes on from."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from panet.errors import CheckpointError
+from panet.train.loop import train
+from panet.train.run import score_of
+from panet.weights.checkpoint import load_model
+
+
+@pytest.fixture
+def trained(fakes, run_folder: Path) -> Path:
+    """A run of 10 steps, with checkpoints at 8 and 10."""
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: {"box/AP": 0.1})
+    return run_folder
+
+
+def resume(fakes, folder: Path) -> int:
+    run = fakes.run(folder)
+    run.start(fakes.learner(fakes.objective().model))
+    run.close()
+    return run.standing.step
+
+
+def test_masks_decide_where_there_are_masks() -> None:
+    assert score_of({"box/AP": 0.3, "mask/AP": 0.2}) == 0.2
+    assert score_of({"box/AP": 0.3}) == 0.3
+
+
+def test_a_line_is_written_for_each_step_and_each_evaluation(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if "losses" in line]
+    assert [line["step"] for line in steps] == list(range(1, 11))
+    assert steps[3].keys() == {"step", "epoch", "losses", "total", "learning_rate", "gradient_norm"}
+    assert steps[3]["epoch"] == 1
+    assert steps[3]["total"] == pytest.approx(sum(steps[3]["losses"].values()))
+    assert [line["step"] for line in lines if "metrics" in line] == [4, 8, 10]
+
+
+def test_the_weights_are_model_files_with_labels_and_notes(trained: Path) -> None:
+    model_file = load_model(trained / "weights" / "last.safetensors")
+    assert model_file.label_map.names == ("nucleus",)
+    assert model_file.notes == {"by": "a test", "step": "10"}
+    assert model_file.state.keys() == {"weight", "bias", "seen"}
+
+
+def test_the_newest_two_checkpoints_remain(trained: Path) -> None:
+    assert sorted(path.name for path in (trained / "checkpoint").iterdir()) == [
+        "step-00000008.safetensors",
+        "step-00000010.safetensors",
+    ]
+
+
+def test_a_run_without_a_checkpoint_starts_at_its_beginning(fakes, run_folder: Path) -> None:
+    assert resume(fakes, run_folder) == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 1000, -1])
+def test_a_cut_checkpoint_is_passed_over_and_what_was_logged_after_the_older_one_is_dropped(
+    fakes, trained: Path, size: int
+) -> None:
+    newest = trained / "checkpoint" / "step-00000010.safetensors"
+    newest.write_bytes(newest.read_bytes()[:size])
+    assert resume(fakes, trained) == 8
+    (note,) = fakes.notes
+    assert note.startswith(str(newest))
+    assert note.endswith("going on from step 8")
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "losses" in line] == list(range(1, 9))
+    assert [line["step"] for line in lines if "metrics" in line] == [4, 8]
+
+
+def test_a_flipped_bit_in_the_newest_checkpoint_is_noticed(fakes, trained: Path) -> None:
+    newest = trained / "checkpoint" / "step-00000010.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 1
+    newest.write_bytes(content)
+    assert resume(fakes, trained) == 8
+
+
+def test_a_model_file_is_no_checkpoint(fakes, trained: Path) -> None:
+    newest = trained / "checkpoint" / "step-00000010.safetensors"
+    newest.write_bytes((trained / "weights" / "last.safetensors").read_bytes())
+    assert resume(fakes, trained) == 8
+    assert "not a checkpoint" in fakes.notes[0]
+
+
+def test_only_damaged_checkpoints_are_an_error(fakes, trained: Path) -> None:
+    for path in (trained / "checkpoint").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"step-00000010\.safetensors: empty"):
+        resume(fakes, trained)
+
+
+def test_a_line_cut_by_a_crash_is_dropped(fakes, trained: Path) -> None:
+    metrics = trained / "metrics.jsonl"
+    before = metrics.read_text()
+    metrics.write_text(before + '{"step": 10, "los')
+    resume(fakes, trained)
+    assert metrics.read_text() == before
+
+
+def test_tensorboard_gets_the_curves_where_it_is_installed(fakes, run_folder: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    run.start(learner)
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: {"box/AP": 0.25})
+    run.close()
+    events = EventAccumulator(str(run_folder / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("losses/class")] == list(range(1, 11))
+    assert [event.value for event in events.Scalars("metrics/box/AP")] == [0.25] * 3
