@@ -69,10 +69,18 @@ class _Loader(DataLoader[Batch]):
     """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        error: DataError | None = None
+        batches = super().__iter__()
+        for batch in batches:
             if isinstance(batch, DataError):
-                raise batch
+                error = batch
+                break
             yield batch
+        if error is not None:
+            # Stop the workers now: held by the error's traceback, each would cost five seconds when collected.
+            self._iterator = None
+            del batches
+            raise error
 
 
 class _InOrder(Sampler[list[Key]]):

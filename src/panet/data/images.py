@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from panet.errors import DataError
@@ -79,7 +79,8 @@ def read_size(path: str | Path) -> Size:
     """Give the upright (height, width) from a picture's header; DataError as for `read_image`."""
     with _opened(path) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
+        turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF itself, size included
+        return (width, height) if turned else (height, width)
 
 
 def list_images(source: str | Path) -> list[Path]:
@@ -112,7 +113,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
+            # From a stream: given a path, Pillow maps an uncompressed TIFF and scrambles it if it must be turned.
+            with open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as image:
                 width, height = image.size
                 if not 0 < width * height <= MAX_PIXELS:
                     raise DataError(
@@ -123,6 +125,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise DataError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise DataError(f"{name}: is a folder, not a picture") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: is no picture, or none of {', '.join(_FORMATS)}; save it as PNG or JPEG") from None
     except _DAMAGE as error:
         why = printable(str(error)) or type(error).__name__
         raise DataError(f"{name}: not a readable picture ({why}); save it again as PNG or JPEG") from error
@@ -153,5 +157,5 @@ def _to_bytes(pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
     low, high = int(pixels.min()), int(pixels.max())
     if low >= 0 and high <= 255:
         return pixels.astype(np.uint8)
-    scaled = (pixels.astype(np.float64) - low) * (255 / max(high - low, 1))
+    scaled = (pixels.astype(np.float64) - low) * 255 / max(high - low, 1)
     return np.rint(scaled).astype(np.uint8)

@@ -1,0 +1,158 @@
+"""Loaders: complete, deterministic, resumable, with and without workers."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from panet.config import DataConfig, ModelConfig, PixelConfig
+from panet.data.build import build_normalise, build_test_loader, build_train_loader, steps_per_epoch
+from panet.data.coco import read_coco
+from panet.data.synthetic import write_shapes
+from panet.errors import ConfigError, DataError
+
+MODEL = ModelConfig(num_classes=4, short_side=64, max_side=96)
+DATA = DataConfig(
+    short_sides=(48, 64),
+    max_side=96,
+    batch_size=3,
+    workers=0,
+    flip=0.5,
+    vertical_flip=0.5,
+    colour_jitter=0.4,
+    scale_jitter=(0.5, 2.0),
+    crop=(64, 64),
+)
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    write_shapes(tmp_path, 10, 3, 64, seed=5)
+    return read_coco(tmp_path / "train.json", tmp_path / "images")
+
+
+def assert_equal(batches, others):
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others, strict=True):
+        assert batch.image_ids == other.image_ids
+        assert torch.equal(batch.images.tensor, other.images.tensor)
+        for target, same in zip(batch.targets, other.targets, strict=True):
+            assert torch.equal(target.boxes, same.boxes)
+            assert torch.equal(target.masks, same.masks)
+
+
+def train_batches(dataset, data=DATA, start_step=0, num_steps=6, seed=0):
+    return list(build_train_loader(dataset, data, MODEL, seed, start_step, num_steps))
+
+
+def test_an_epoch_shows_every_picture_once(shapes):
+    assert steps_per_epoch(shapes, DATA) == 4
+    batches = train_batches(shapes, num_steps=4)
+    assert sorted(image_id for batch in batches for image_id in batch.image_ids) == list(range(1, 11))
+    assert all(tuple(batch.images.tensor.shape[-2:]) <= (64, 64) for batch in batches)
+
+
+def test_resuming_continues_the_same_run(shapes):
+    assert_equal(train_batches(shapes, start_step=3), train_batches(shapes)[3:])
+
+
+def test_the_global_generator_neither_moves_nor_matters(shapes):
+    first = train_batches(shapes)
+    torch.manual_seed(77)
+    before = torch.get_rng_state()
+    assert_equal(train_batches(shapes), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_gives_another_run(shapes):
+    assert train_batches(shapes, seed=1)[0].image_ids != train_batches(shapes, seed=0)[0].image_ids
+
+
+def test_workers_change_nothing(shapes):
+    assert_equal(train_batches(shapes, DATA.model_copy(update={"workers": 2})), train_batches(shapes))
+
+
+def test_a_loader_can_be_sent_to_a_spawned_worker(shapes):
+    dataset = build_train_loader(shapes, DATA, MODEL, 0, 0, 1).dataset
+    again = pickle.loads(pickle.dumps(dataset))
+    assert_equal([again[[(0, 1), (2, 3)]]], [dataset[[(0, 1), (2, 3)]]])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_test_loader_gives_every_picture_in_order_with_targets(shapes, workers):
+    loader = build_test_loader(shapes, MODEL, workers)
+    for _ in range(2):
+        batches = list(loader)
+        assert len(loader) == len(batches) == 10
+        assert [batch.image_ids for batch in batches] == [[image.id] for image in shapes.images]
+        for index, batch in enumerate(batches):
+            assert min(batch.images.sizes[0]) == 64
+            record = shapes.images[index]
+            assert batch.images.original_sizes == ((record.height, record.width),)
+            assert batch.targets[0].labels.tolist() == shapes.annotations[index].labels.tolist()
+            assert batch.targets[0].crowd.tolist() == shapes.annotations[index].crowd.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_picture_is_one_line_also_from_a_worker(shapes, workers):
+    shapes.images[4].path.write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"train_0004\.png: is no picture") as caught:
+        list(build_test_loader(shapes, MODEL, workers))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "I;16"])
+def test_pictures_of_other_modes_come_through_workers(shapes, mode):
+    path = shapes.images[0].path
+    with Image.open(path) as image:
+        grey = np.asarray(image.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 200)
+    (deep if mode == "I;16" else Image.fromarray(grey).convert(mode)).save(path)
+    batch = next(iter(build_test_loader(shapes, MODEL, 1)))
+    assert batch.images.tensor.isfinite().all()
+    assert batch.images.tensor.shape[1] == 3
+
+
+def test_crop_without_jitter_keeps_the_pictures_scale(shapes):
+    data = DATA.model_copy(update={"scale_jitter": None, "crop": (40, 40)})
+    for batch in train_batches(shapes, data):
+        assert set(batch.images.sizes) == {(40, 40)}
+
+
+def test_without_crop_whole_pictures_are_resized(shapes):
+    data = DATA.model_copy(update={"scale_jitter": None, "crop": None})
+    sizes = {size for batch in train_batches(shapes, data, num_steps=12) for size in batch.images.sizes}
+    assert {min(size) for size in sizes} == {48, 64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"crop": None}, r"data\.scale_jitter needs data\.crop"),
+        ({"scale_jitter": (2.0, 0.5)}, r"data\.scale_jitter is \[2\.0, 0\.5\]; write the smaller"),
+        ({"short_sides": ()}, r"data\.short_sides is empty"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(shapes, changes, why):
+    with pytest.raises(ConfigError, match=why):
+        build_train_loader(shapes, DATA.model_copy(update=changes), MODEL, 0, 0, 1)
+
+
+def test_the_channel_order_comes_from_the_settings():
+    assert build_normalise(PixelConfig(channels="bgr")).bgr
+    assert not build_normalise(PixelConfig()).bgr
+
+
+@pytest.mark.shared
+def test_real_pictures_with_crowds_and_empties_make_batches(shared_data):
+    folder = shared_data / "coco80"
+    dataset = read_coco(folder / "train.json", folder / "images")
+    data = DATA.model_copy(update={"batch_size": 8})
+    batches = train_batches(dataset, data, num_steps=steps_per_epoch(dataset, data))
+    assert sum(len(batch) for batch in batches) == 45
+    for target in (target for batch in batches for target in batch.targets):
+        assert target.boxes.isfinite().all()
+        assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
+        assert target.masks.flatten(1).any(dim=1).all()

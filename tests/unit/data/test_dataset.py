@@ -1,0 +1,149 @@
+"""Samples by (seed, epoch, index), and the masks a view shows."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.ops import masks_to_boxes
+
+from panet.data.annotations import AnnotationTable, ObjectRecord
+from panet.data.coco import read_coco
+from panet.data.dataset import SampleDataset, cut_objects, sample_generator
+from panet.data.synthetic import write_shapes
+from panet.data.transforms import HorizontalFlip, RandomCrop, ResizeShortSide, View
+from panet.errors import DataError
+from panet.ops.rle import encode, to_box
+
+
+def objects_of(*masks, crowd=()):
+    """The annotations of one picture, from masks."""
+    records = [
+        ObjectRecord(i + 1, i in crowd, encode(mask), to_box(encode(mask)), int(mask.sum()), (0, 0, 1, 1), 1.0)
+        for i, mask in enumerate(masks)
+    ]
+    return AnnotationTable([records], [masks[0].shape] if masks else [(10, 10)])[0]
+
+
+def block(top, left, bottom, right, size=(10, 12)):
+    mask = np.zeros(size, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, 8, 1, 48, seed=3)
+    return read_coco(folder / "train.json", folder / "images")
+
+
+def test_no_objects_are_shaped_empties():
+    boxes, masks, kept = cut_objects(objects_of(), View(0, 0, 10, 10, (20, 30)))
+    assert boxes.shape == (0, 4)
+    assert masks.shape == (0, 20, 30)
+    assert len(kept) == 0
+
+
+def test_the_whole_picture_at_its_own_size_gives_the_masks_themselves():
+    masks = [block(0, 0, 3, 4), block(2, 5, 10, 12), np.eye(10, 12, dtype=bool)]
+    boxes, cut, kept = cut_objects(objects_of(*masks), View(0, 0, 10, 12, (10, 12)))
+    np.testing.assert_array_equal(cut, masks)
+    assert boxes.tolist() == [[0, 0, 4, 3], [5, 2, 12, 10], [0, 0, 10, 10]]
+    assert kept.tolist() == [0, 1, 2]
+
+
+def test_a_crop_cuts_masks_and_takes_their_boxes_anew():
+    corner = block(0, 0, 6, 6)
+    corner[3:, 3:] = False  # an L: in the window only its upper part is left
+    boxes, cut, kept = cut_objects(objects_of(corner, block(8, 8, 10, 12)), View(0, 4, 7, 5, (7, 5)))
+    assert kept.tolist() == [0]
+    np.testing.assert_array_equal(cut[0], corner[0:7, 4:9])
+    assert boxes.tolist() == [[0, 0, 2, 3]]
+
+
+def test_boxes_are_scaled_with_the_view():
+    boxes, cut, _ = cut_objects(objects_of(block(2, 3, 6, 9)), View(1, 2, 8, 8, (16, 24)))
+    assert boxes.tolist() == [[3, 2, 21, 10]]
+    np.testing.assert_array_equal(cut[0], np.kron(block(2, 3, 6, 9)[1:9, 2:10], np.ones((2, 3), dtype=bool)))
+
+
+def test_shrinking_takes_the_pixel_under_each_centre():
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[1::3, 1::3] = True  # the middles of 3 x 3 blocks
+    _, cut, _ = cut_objects(objects_of(mask), View(0, 0, 9, 9, (3, 3)))
+    assert cut.all()
+
+
+def test_what_is_less_than_a_tenth_visible_is_dropped_but_a_crowd_is_kept():
+    bar = block(0, 0, 1, 11, size=(4, 20))
+    view = View(0, 10, 4, 10, (4, 10))  # shows 1 of 11 pixels
+    assert cut_objects(objects_of(bar), view)[2].tolist() == []
+    assert cut_objects(objects_of(bar, crowd=[0]), view)[2].tolist() == [0]
+    assert cut_objects(objects_of(block(0, 1, 1, 11, size=(4, 20))), view)[2].tolist() == [0]  # 1 of 10
+
+
+def test_a_mask_that_resizing_loses_is_dropped():
+    assert cut_objects(objects_of(block(0, 0, 1, 1)), View(0, 0, 10, 12, (2, 2)))[2].tolist() == []
+
+
+def test_a_box_that_meets_the_window_without_its_mask_is_dropped():
+    ring = block(0, 0, 10, 12)
+    ring[1:9, 1:11] = False
+    assert cut_objects(objects_of(ring), View(2, 2, 5, 5, (5, 5)))[2].tolist() == []
+
+
+def test_only_masks_that_the_window_may_show_are_decoded(monkeypatch):
+    decoded = []
+    from panet.data import dataset as module
+
+    original = module.decode_window
+    monkeypatch.setattr(module, "decode_window", lambda *args: decoded.append(args) or original(*args))
+    cut_objects(objects_of(block(0, 0, 2, 2), block(8, 8, 10, 10)), View(7, 7, 3, 3, (3, 3)))
+    assert len(decoded) == 1
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_samples_have_boxes_of_their_masks(shapes, index):
+    sample = SampleDataset(shapes, ResizeShortSide((72,), 200), [HorizontalFlip(0.5)], seed=0)[0, index]
+    height, width = sample.image.shape[-2:]
+    assert sample.masks.shape == (len(sample.labels), height, width)
+    assert sample.masks.dtype == torch.bool
+    assert min(height, width) == 72
+    assert len(sample.labels) == len(shapes.annotations[index])
+    if len(sample.labels):
+        found = masks_to_boxes(sample.masks) + torch.tensor([0, 0, 1, 1])
+        assert (sample.boxes - found).abs().max() <= 1
+
+
+def test_a_sample_is_a_function_of_seed_epoch_and_index(shapes):
+    def samples(seed, epoch):
+        dataset = SampleDataset(shapes, RandomCrop((32, 32)), [HorizontalFlip(0.5)], seed)
+        return [dataset[epoch, index].image for index in range(8)]
+
+    first = samples(1, 0)
+    torch.rand(3)
+    assert all(map(torch.equal, samples(1, 0), first))
+    assert not all(map(torch.equal, samples(1, 1), first))
+    assert not all(map(torch.equal, samples(2, 0), first))
+
+
+def test_generators_are_the_same_on_every_machine():
+    # blake2b of "1/2/3" as a seed of torch's generator; written down with torch 2.14.
+    drawn = torch.randint(1 << 30, (3,), generator=sample_generator(1, 2, 3)).tolist()
+    assert drawn == [395740611, 974730915, 798216050]
+
+
+def test_a_picture_of_another_size_than_stated_is_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((6, 9, 3), dtype=np.uint8)).save(tmp_path / "images" / "a.png")
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 6}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "cell"}],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    dataset = read_coco(tmp_path / "train.json", tmp_path / "images")
+    with pytest.raises(DataError, match=r"a\.png: is 9 x 6 px upright, but its annotations are for 6 x 9"):
+        SampleDataset(dataset, ResizeShortSide((8,), 20), [], seed=0)[0, 0]
