@@ -1,0 +1,176 @@
+"""COCO's figures: its own printed ones, those of pycocotools, and cases worked out by hand."""
+
+import contextlib
+import io
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from panet.errors import DataError
+from panet.evaluate.coco import KINDS, kinds_of, score
+from panet.ops import rle
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR", "ARs", "ARm", "ARl")  # in COCO's order
+
+
+def square(left: int, top: int, side: int, size: tuple[int, int] = (64, 64)) -> dict[str, Any]:
+    """An object, as annotation or (with a score) as result."""
+    mask = np.ones((side, side), dtype=bool)
+    return {
+        "image_id": 7,
+        "category_id": 3,
+        "bbox": [left, top, side, side],
+        "segmentation": rle.encode_window(mask, left, top, size),
+    }
+
+
+def document(*annotations: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "images": [{"id": 7, "height": 64, "width": 64}, {"id": 2, "height": 64, "width": 64}],
+        "annotations": [{"id": number, **annotation} for number, annotation in enumerate(annotations)],
+        "categories": [{"id": 3, "name": "fig"}, {"id": 1, "name": "date"}],
+    }
+
+
+TRUTH = (square(0, 0, 10), square(20, 20, 10), square(40, 8, 20))
+
+
+def test_no_results_score_zero() -> None:
+    metrics = score(document(*TRUTH), []).metrics
+    assert metrics["box/AP"] == metrics["mask/AP"] == metrics["mask/AR"] == 0
+
+
+def test_nothing_to_find_is_not_a_number() -> None:
+    metrics = score(document(), [{**square(0, 0, 10), "score": 0.5}]).metrics
+    assert all(math.isnan(value) for value in metrics.values())
+
+
+def test_perfect_results_score_one_whatever_the_annotation_ids() -> None:
+    """COCO's reference code takes a match with id 0 for none, and mixes up repeated ids."""
+    results = [{**annotation, "score": 0.5 + number / 10} for number, annotation in enumerate(TRUTH)]
+    for ids in ((0, 1, 2), (5, 5, 5), (None, None, None)):
+        truth = document()
+        truth["annotations"] = [
+            {**annotation, **({} if i is None else {"id": i})} for i, annotation in zip(ids, TRUTH, strict=True)
+        ]
+        metrics = score(truth, results).metrics
+        assert metrics["box/AP"] == pytest.approx(1)
+        assert metrics["mask/AP"] == pytest.approx(1)
+
+
+def test_half_of_the_objects_found_is_half_of_the_score() -> None:
+    """Recall 0.5 at precision 1: 51 of COCO's 101 recall points (0, 0.01 .. 0.5) have precision 1."""
+    metrics = score(document(*TRUTH[:2]), [{**TRUTH[0], "score": 0.9}]).metrics
+    assert metrics["mask/AP"] == pytest.approx(51 / 101)
+    assert metrics["mask/AR"] == pytest.approx(0.5)
+
+
+def test_a_box_with_negative_sides_is_a_false_positive() -> None:
+    good = {**TRUTH[0], "score": 0.5}
+    bad = {**TRUTH[0], "bbox": [10, 10, -5, -5], "score": 0.9}
+    assert score(document(TRUTH[0]), [good, bad], ("bbox",)).metrics["box/AP"] == pytest.approx(0.5)
+
+
+def test_the_order_of_results_does_not_matter_even_with_equal_scores() -> None:
+    results = [{**square(left, 20, 10), "score": 0.5} for left in range(10, 30)]
+    forward = score(document(*TRUTH), results).metrics
+    assert score(document(*TRUTH), results[::-1]).metrics == forward
+    assert 0 < forward["mask/AP"] < 1
+
+
+def test_scores_are_taken_at_the_last_max_dets() -> None:
+    """150 wrong results above one right one: it counts at 200, not at 100."""
+    results = [{**square(40, 40, 2 + k % 9), "score": 0.9 - k / 1000} for k in range(150)]
+    results.append({**TRUTH[0], "score": 0.1})
+    assert score(document(TRUTH[0]), results, max_dets=100).metrics["mask/AP"] == 0
+    assert score(document(TRUTH[0]), results, max_dets=200).metrics["mask/AP"] == pytest.approx(1 / 151)
+
+
+def test_few_max_dets_leave_no_recall_above_them() -> None:
+    metrics = score(document(*TRUTH), [{**TRUTH[0], "score": 0.9}], ("bbox",), max_dets=5).metrics
+    assert "box/AR1" in metrics
+    assert "box/AR10" not in metrics
+
+
+def test_results_below_the_threshold_are_left_out() -> None:
+    results = [{**TRUTH[0], "score": 0.4}]
+    assert score(document(TRUTH[0]), results, score_threshold=0.4).metrics["mask/AP"] == pytest.approx(1)
+    assert score(document(TRUTH[0]), results, score_threshold=0.5).metrics["mask/AP"] == 0
+
+
+def test_each_class_has_its_own_score() -> None:
+    per_class = score(document(*TRUTH), [{**annotation, "score": 0.9} for annotation in TRUTH]).per_class
+    assert list(per_class) == ["date", "fig"]
+    assert per_class["fig"]["mask/AP"] == pytest.approx(1)
+    assert math.isnan(per_class["date"]["box/AP50"])
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    truth = document(*TRUTH)
+    truth["categories"] = [{"id": 3, "name": "fig"}, {"id": 1, "name": "fig"}]
+    assert list(score(truth, [], ("bbox",)).per_class) == ["fig (1)", "fig (3)"]
+
+
+def test_arguments_are_not_written_to() -> None:
+    truth, results = document(*TRUTH), [{**TRUTH[0], "score": 0.9}]
+    before = json.dumps([truth, results])
+    score(truth, results)
+    assert json.dumps([truth, results]) == before
+
+
+@pytest.mark.parametrize(
+    ("results", "kinds"),
+    [
+        ([], ("bbox", "segm")),
+        ([{"bbox": []}], ("bbox",)),
+        ([{"segmentation": {}}, {}], ("segm",)),
+        ([{"bbox": [], "segmentation": {}}], ("bbox", "segm")),
+        ([3], ("bbox", "segm")),
+    ],
+)
+def test_results_are_compared_by_what_they_have(results: list[Any], kinds: tuple[str, ...]) -> None:
+    assert kinds_of(results) == kinds
+
+
+def test_an_error_names_the_result() -> None:
+    with pytest.raises(DataError, match="result 2: score is nan: expected a finite number"):
+        score(document(*TRUTH), [{**TRUTH[0], "score": 0.9}, {**TRUTH[0], "score": math.nan}])
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def pycocotools_stats(truth: dict[str, Any], results: list[dict[str, Any]], kind: str) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations = COCO()
+        annotations.dataset = truth
+        annotations.createIndex()
+        evaluation = COCOeval(annotations, annotations.loadRes(results), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("kind", "part"), [("segm", 0), ("bbox", 1)])
+def test_cocos_own_test_gives_cocos_printed_figures_and_those_of_pycocotools(
+    shared_data: Path, kind: str, part: int
+) -> None:
+    folder = shared_data / "coco_eval"
+    printed = re.findall(r"= (\d\.\d{3})$", (folder / "val2014_fake_eval_res.txt").read_text(), re.MULTILINE)
+    truth = read(folder / "instances_val2014_100.json")
+    results = read(folder / f"instances_val2014_fake{kind}100_results.json")
+    metrics = score(truth, results, (kind,)).metrics
+    values = [metrics[f"{KINDS[kind]}/{name}"] for name in NAMES]
+    assert [f"{value:.3f}" for value in values] == printed[12 * part : 12 * part + 12]
+    assert values == pytest.approx(pycocotools_stats(truth, results, kind), abs=1e-9)

@@ -1,0 +1,125 @@
+"""A model over a data set: results, scores, and the model as it was."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from panet.data.coco import CocoDataset, read_coco
+from panet.errors import DataError
+from panet.evaluate.runner import evaluate
+from panet.structures import Batch, Detections, ImageBatch, LabelMap, Target
+
+ORIGINAL = (20, 40)
+INPUT = (40, 80)  # the picture at twice its size
+
+
+class Finder(nn.Module):
+    """Finds the one object of every picture, 8..24 x 4..16 image px, with a copy at a low score."""
+
+    max_detections = 1
+
+    def __init__(self, *, masks: bool = True) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+        self.masks = masks
+        self.seen: list[tuple[bool, bool, int]] = []
+
+    def forward(self, images: ImageBatch) -> list[Detections]:
+        self.seen.append((self.training, torch.is_grad_enabled(), self.max_detections))
+        boxes = torch.tensor([[16.0, 8.0, 48.0, 32.0]] * 2)
+        found = Detections(boxes, torch.tensor([0.9, 0.2]), torch.tensor([2, 2]), torch.ones(2, 4, 4))
+        if not self.masks:
+            found = replace(found, mask_grids=None)
+        return [found[: self.max_detections] for _ in range(len(images))]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> CocoDataset:
+    annotations = []
+    for number in (11, 12, 13):
+        Image.fromarray(np.zeros((*ORIGINAL, 3), np.uint8)).save(tmp_path / f"{number}.png")
+        polygon = [8, 4, 24, 4, 24, 16, 8, 16]
+        annotations.append({"id": number, "image_id": number, "category_id": 70, "segmentation": [polygon]})
+    document = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in (11, 12, 13)],
+        "annotations": annotations,
+        "categories": [{"id": 70, "name": "fig"}, {"id": 5, "name": "date"}],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(document))
+    return read_coco(tmp_path / "val.json", tmp_path)
+
+
+def batch(*image_ids: int) -> Batch:
+    none = Target(
+        torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, *INPUT, dtype=torch.bool),
+        torch.zeros(0, dtype=torch.bool), 0,
+    )  # fmt: skip
+    count = len(image_ids)
+    images = ImageBatch(torch.zeros(count, 3, 64, 96), (INPUT,) * count, (ORIGINAL,) * count)
+    return Batch(images, tuple(replace(none, image_id=image_id) for image_id in image_ids))
+
+
+def test_no_pictures_are_an_error(dataset: CocoDataset) -> None:
+    with pytest.raises(DataError, match="no pictures"):
+        evaluate(Finder(), [], dataset, 100)  # type: ignore[arg-type]
+
+
+def test_a_model_that_finds_all_scores_one(dataset: CocoDataset) -> None:
+    counts: list[int] = []
+    evaluation = evaluate(Finder(), [batch(11, 12), batch(13)], dataset, 100, counts.append)  # type: ignore[arg-type]
+    assert evaluation.metrics["box/AP"] == pytest.approx(1)
+    assert evaluation.metrics["mask/AP"] == pytest.approx(1)
+    assert evaluation.per_class["fig"]["mask/AP50"] == pytest.approx(1)
+    assert [result["image_id"] for result in evaluation.results] == [11, 11, 12, 12, 13, 13]
+    assert evaluation.results[0]["bbox"] == [8, 4, 16, 12]
+    assert evaluation.results[0]["category_id"] == 70
+    assert (evaluation.num_images, counts) == (3, [2, 1])
+    assert evaluation.seconds > 0
+
+
+def test_without_masks_only_boxes_are_scored(dataset: CocoDataset) -> None:
+    evaluation = evaluate(Finder(masks=False), [batch(11)], dataset, 100)  # type: ignore[arg-type]
+    assert evaluation.metrics["box/AR"] == pytest.approx(1 / 3)
+    assert not any(key.startswith("mask/") for key in evaluation.metrics)
+
+
+def test_the_model_predicts_in_eval_mode_without_gradients_and_with_room(dataset: CocoDataset) -> None:
+    model = Finder()
+    evaluate(model, [batch(11)], dataset, 400)  # type: ignore[arg-type]
+    assert model.seen == [(False, False, 400)]
+
+
+def test_the_models_modes_and_limit_are_as_before_also_after_an_error(dataset: CocoDataset) -> None:
+    model = Finder()
+    model.train()
+    model.norm.eval()  # frozen
+    evaluate(model, [batch(11)], dataset, 400)  # type: ignore[arg-type]
+    with pytest.raises(DataError):
+        evaluate(model, [], dataset, 400)  # type: ignore[arg-type]
+    assert (model.training, model.norm.training, model.max_detections) == (True, False, 1)
+
+
+def test_a_model_that_keeps_more_keeps_on_doing_so(dataset: CocoDataset) -> None:
+    model = Finder()
+    model.max_detections = 7
+    evaluate(model, [batch(11)], dataset, 5)  # type: ignore[arg-type]
+    assert model.seen[0][2] == 7
+
+
+def test_labels_mean_what_the_models_map_says(dataset: CocoDataset) -> None:
+    labels = LabelMap((70, 5), ("fig", "date"))
+    evaluation = evaluate(Finder(), [batch(11)], dataset, 100, label_map=labels)  # type: ignore[arg-type]
+    assert evaluation.results[0]["category_id"] == 5
+
+
+def test_a_score_threshold_leaves_results_out_of_the_score_only(dataset: CocoDataset) -> None:
+    model, pictures = Finder(), [batch(11, 12, 13)]
+    evaluation = evaluate(model, pictures, dataset, 100, score_threshold=0.95)  # type: ignore[arg-type]
+    assert evaluation.metrics["box/AP"] == 0
+    assert len(evaluation.results) == 6
