@@ -21,16 +21,13 @@ class TrainingDisplay:
     Args:
         console: where it goes; without a terminal, lines are printed.
         num_steps: of the whole run.
-        done_steps: of an earlier session.
         clock: seconds that never go back.
     """
 
-    def __init__(
-        self, console: Console, num_steps: int, done_steps: int = 0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, console: Console, num_steps: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._num_steps = num_steps
-        self._first_step = done_steps
+        self._steps_here = 0  # an earlier session may have done others
         self._clock = clock
         self._start = clock()
         self._paused = 0.0
@@ -44,7 +41,7 @@ class TrainingDisplay:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("train", total=num_steps, completed=done_steps, state="")
+        self._task = self._bar.add_task("train", total=num_steps, state="")
 
     def __enter__(self) -> "TrainingDisplay":
         self._bar.start()
@@ -57,6 +54,7 @@ class TrainingDisplay:
         """Show that a step is done."""
         for name, loss in losses.items():
             self._losses[name] = _SMOOTHING * self._losses.get(name, loss) + (1 - _SMOOTHING) * loss
+        self._steps_here += 1
         state = self._describe(step, learning_rate)
         self._bar.update(self._task, completed=step, state=state)
         now = self._clock()
@@ -81,8 +79,8 @@ class TrainingDisplay:
 
     def _describe(self, step: int, learning_rate: float) -> str:
         seconds = max(self._clock() - self._start - self._paused, 1e-9)
-        speed = (step - self._first_step) / seconds
-        remaining = timedelta(seconds=round((self._num_steps - step) / speed)) if speed else "-"
+        speed = self._steps_here / seconds
+        remaining = timedelta(seconds=round((self._num_steps - step) / speed))
         losses = " ".join(f"{name} {loss:.3f}" for name, loss in self._losses.items())
         total = sum(self._losses.values())
         return f"loss {total:.3f} ({losses})  lr {learning_rate:.2e}  {speed:.2f} it/s  {remaining} left"

@@ -108,6 +108,15 @@ class Run:
         self._write(line)
         self._on_step(record)
 
+    def best_metrics(self) -> dict[str, float]:
+        """Give COCO's metrics of the best weights, as they were logged; NaN where undefined."""
+        for text in self._metrics.read_text(encoding="utf-8").splitlines():
+            line = json.loads(text)
+            if line["step"] == self.standing.best_step and "metrics" in line:
+                metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
+                return {name: value for name, value in metrics.items() if not name.startswith("loss/")}
+        return {}
+
     def check(self, learner: Learner, metrics: Mapping[str, float] | None) -> None:
         """Log an evaluation and save; the weights become the best if their score is, or if nothing was scored."""
         step, best = self.standing.step, self.standing.best_score

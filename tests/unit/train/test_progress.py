@@ -18,10 +18,10 @@ class Clock:
         return self.seconds
 
 
-def display(terminal: bool, num_steps: int = 100, done: int = 0) -> tuple[TrainingDisplay, io.StringIO, Clock]:
+def display(terminal: bool) -> tuple[TrainingDisplay, io.StringIO, Clock]:
     stream, clock = io.StringIO(), Clock()
     console = Console(file=stream, force_terminal=terminal, width=150, color_system=None)
-    return TrainingDisplay(console, num_steps, done, clock), stream, clock
+    return TrainingDisplay(console, 100, clock), stream, clock
 
 
 def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end() -> None:
@@ -35,11 +35,11 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_at_the_end() -
 
 
 def test_a_line_tells_losses_rate_speed_and_remaining_time() -> None:
-    shown, stream, clock = display(terminal=False, done=20)
+    shown, stream, clock = display(terminal=False)
     with shown:
-        clock.seconds = 4.0
+        clock.seconds = 2.0
+        # A resumed run: 21 steps were done before. One step in 2 s: the 78 that are left take 156 s.
         shown.show_step(22, {"class": 1.25, "mask": 0.5}, 0.01)
-    # 2 steps in 4 s: the 78 that are left take 156 s.
     line = "step 22/100  loss 1.750 (class 1.250 mask 0.500)  lr 1.00e-02  0.50 it/s  0:02:36 left\n"
     assert stream.getvalue() == line
 

@@ -1,0 +1,133 @@
+"""The commands of `panet`, and what a user sees when one fails: a line, and an exit code.
+
+0 done; 1 an error of this program; 2 bad input or settings; 3 the training diverged; 4 memory, disk or a process is
+missing; 130 and 143 interrupted.
+"""
+
+import errno
+import io
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from panet import __version__
+from panet.cli.config import show_config
+from panet.cli.demo import demo
+from panet.cli.eval import evaluate
+from panet.cli.predict import predict
+from panet.cli.train import train
+from panet.errors import PANetError
+
+__all__ = ["main"]
+
+_INTERNAL, _RESOURCE = 1, 4
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# Parts of torch's messages -> what to do.
+_RESOURCE_HINTS = {
+    "unable to allocate shared memory": "/dev/shm is too small; add --workers 0",
+    "DataLoader worker": "a process that reads pictures died, often for lack of memory; add --workers 0",
+    "out of memory": "lower --batch-size or data.short_sides",
+    "can't allocate memory": "lower --batch-size or data.short_sides",
+}
+
+app = typer.Typer(
+    help="PANet: instance segmentation (arXiv 1803.01534). Train, judge, show, predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train)
+app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.command("demo")(demo)
+app.command("config")(show_config)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"panet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
+) -> None:
+    """Take what holds for all commands; `run` reads --debug wherever it stands."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; give its exit code. Errors go to stderr, in one line each unless --debug is given."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name in another script must not end a run
+            stream.reconfigure(errors="backslashreplace")
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    debug = "--debug" in arguments[:end]
+    kept = [argument for argument in arguments[:end] if argument != "--debug"] + list(arguments[end:])
+    try:
+        code = app(args=kept, prog_name="panet", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # `panet ... | head`: the reader has enough. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _INTERNAL
+    except Exception as error:  # the outermost place: whatever it is, it becomes a line and a code
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, typer.TyperException):
+        context = getattr(error, "ctx", None)
+        hint = f" (`{context.command_path} --help` tells more)" if context is not None else ""
+        _say(f"{error.format_message()}{hint}")
+        return 2
+    cause = error.__cause__ if isinstance(error, PANetError) and error.__cause__ is not None else error
+    hint = next((hint for sign, hint in _RESOURCE_HINTS.items() if sign in str(cause)), "")
+    exhausted = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _EXHAUSTED)
+    if isinstance(error, PANetError):
+        _say(str(error))
+        return _RESOURCE if exhausted else error.exit_code
+    if exhausted or hint:
+        _say(f"{_first_line(error)}: {hint or 'free some and start again'}")
+        return _RESOURCE
+    _say(f"{_first_line(error)}: an error of panet itself; {_keep_traceback(error)}")
+    return _INTERNAL
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Write the traceback to a file; say where, or how else to see it."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="panet-", suffix=".log", delete=False, encoding="utf-8") as log:
+            log.writelines(traceback.format_exception(error))
+    except OSError:
+        return "add --debug for the traceback"
+    return f"the traceback is in {log.name}"
+
+
+def _say(message: str) -> None:
+    """Print one line to stderr, control characters escaped."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    typer.echo(f"error: {line}", err=True)

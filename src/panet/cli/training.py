@@ -1,0 +1,193 @@
+"""What `panet train` does once its settings are known: data, model, loop, table. Heavy to import."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from panet import __version__
+from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
+from panet.config import Config
+from panet.data.build import build_test_loader, build_train_loader, steps_per_epoch
+from panet.data.coco import CocoDataset, read_coco
+from panet.data.images import printable
+from panet.data.layout import find_layout
+from panet.errors import ConfigError, DataError
+from panet.evaluate.runner import evaluate
+from panet.evaluate.table import metric_table
+from panet.model.build import build_model
+from panet.model.panet import PANet
+from panet.objective.build import build_objective
+from panet.predict.predictor import pick_device
+from panet.structures import Batch, LabelMap
+from panet.train.build import build_learner, build_plan
+from panet.train.folder import check_same, write_facts
+from panet.train.initial import load_initial
+from panet.train.loop import Judge, train
+from panet.train.progress import TrainingDisplay
+from panet.train.run import Run
+from panet.train.validation import validation_losses
+from panet.weights.checkpoint import load_model
+
+__all__ = ["Splits", "fit_classes", "read_splits", "run_training"]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data set's parts, of the same classes."""
+
+    train: CocoDataset
+    val: CocoDataset | None
+
+
+def run_training(
+    config: Config,
+    make_folder: Callable[[], Path],
+    *,
+    resume: bool = False,
+    init: str | None = None,
+    reset_head: bool = False,
+) -> None:
+    """Train as the settings say; on an interrupt say how to go on.
+
+    Args:
+        config: `data.root` is set.
+        make_folder: gives the run's folder; not called before the data has been read.
+        resume: the folder holds a run, to go on with.
+        init: a model file, or a bundled model's name, to start from.
+        reset_head: with other output layers than the file's.
+
+    Raises:
+        PANetError: in the data, the settings or a file; or the training diverged.
+    """
+    console = Console(highlight=False)
+    device = pick_device(config.train.device)
+    start = None if init is None else load_model(init)
+    splits = read_splits(config)
+    config = fit_classes(config, splits.train.label_map)
+    folder = make_folder()
+    if resume:
+        check_same(folder, config)
+    with _removed_if_unused(folder):
+        model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
+        lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
+        if not resume:
+            write_facts(folder, config, splits.train.label_map)
+    lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
+    warning = None if start is not None or resume else warn_of_random_backbone(config)
+    _print(console, *lines, *([warning] if warning else []))
+    try:
+        _fit(console, config, splits, model.to(device), device, folder)
+    except (KeyboardInterrupt, SystemExit):
+        _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
+        raise
+    _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
+
+
+def read_splits(config: Config) -> Splits:
+    """Read the data set.
+
+    Raises:
+        DataError: there is no train part, nothing to learn in it, or the val part has other classes.
+    """
+    data = config.data
+    layout = find_layout(data.root, data.train, data.val, data.train_images, data.val_images)
+    if layout.train is None:
+        raise DataError(f"{data.root}: has no train part; set data.train to its annotations")
+    training = read_coco(layout.train.annotations, layout.train.images)
+    if training.annotations.num_objects == 0:
+        raise DataError(f"{layout.train.annotations}: no picture has an object: there is nothing to learn")
+    validation = None if layout.val is None else read_coco(layout.val.annotations, layout.val.images)
+    if validation is not None and validation.label_map != training.label_map:
+        raise DataError(
+            f"{validation.path}: its categories ({_list(validation.label_map)}) are not those of "
+            f"{training.path} ({_list(training.label_map)}); list the same in both"
+        )
+    return Splits(training, validation)
+
+
+def _list(label_map: LabelMap) -> str:
+    pairs = [f"{i} {name}" for i, name in zip(label_map.category_ids, label_map.names, strict=True)]
+    return ", ".join(pairs[:5]) + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
+
+
+def fit_classes(config: Config, label_map: LabelMap) -> Config:
+    """Set the number of classes to the data set's; ConfigError if another one was asked for."""
+    wanted = config.model.num_classes
+    if "num_classes" in config.model.model_fields_set and wanted != len(label_map):
+        raise ConfigError(
+            f"model.num_classes: is {wanted}, but the data set has {len(label_map)} ({_list(label_map)}); "
+            "leave it out, or set it to that"
+        )
+    model = config.model.model_copy(update={"num_classes": len(label_map)})
+    return config.model_copy(update={"model": model})
+
+
+@contextlib.contextmanager
+def _removed_if_unused(folder: Path) -> Iterator[None]:
+    """Take the new folder away again if the run cannot start."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty: it is a run
+            folder.rmdir()
+        raise
+
+
+def _fit(console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, folder: Path) -> None:
+    objective = build_objective(model, config.objective, config.model.rpn)
+    batches_per_epoch = steps_per_epoch(splits.train, config.data)
+    plan = build_plan(config.train, device, batches_per_epoch)
+    learner = build_learner(model, config.train, config.data.batch_size, plan.num_steps)
+    _print(console, describe_plan(plan, config, batches_per_epoch), f"run: {printable(folder)}")
+    display = TrainingDisplay(console, plan.num_steps)
+    run = Run(
+        folder,
+        config.model,
+        splits.train.label_map,
+        steps_per_epoch=batches_per_epoch / plan.accumulate,
+        notes={"panet": __version__},
+        on_step=lambda record: display.show_step(record.step, record.losses, record.learning_rate),
+        on_note=display.note,
+    )
+    run.start(learner)
+    first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
+    loader = build_train_loader(splits.train, config.data, config.model, config.train.seed, first, last)
+    judge = None if splits.val is None else _judge(config, splits.val, device, display)
+    with contextlib.closing(run), display:
+        train(objective, loader, learner, plan, run, judge)
+    if judge is not None:
+        _print(console, f"best: step {run.standing.best_step}")
+        console.print(metric_table(run.best_metrics(), config.train.max_dets))
+
+
+def _judge(config: Config, dataset: CocoDataset, device: torch.device, display: TrainingDisplay) -> Judge:
+    """Score a model on the validation pictures: COCO's metrics, and the losses as "loss/..."."""
+    loader = build_test_loader(dataset, config.model, config.data.workers)
+
+    def judge(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, PANet)
+        with display.evaluating(2 * len(dataset)) as count:
+            metrics = evaluate(model, loader, dataset, config.train.max_dets, count).metrics
+            objective = build_objective(model, config.objective, config.model.rpn)
+            losses = validation_losses(objective, _counted(loader, count), device, config.train.seed)
+        shown = [f"{name} {metrics[name]:.3f}" for name in ("box/AP", "mask/AP", "mask/AP50") if name in metrics]
+        display.note(f"validation: {'  '.join(shown)}  loss {losses['total']:.3f}")
+        return metrics | {f"loss/{name}": loss for name, loss in losses.items()}
+
+    return judge
+
+
+def _counted(batches: Iterable[Batch], count: Callable[[int], None]) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        count(len(batch))
+
+
+def _print(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
