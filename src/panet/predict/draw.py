@@ -95,7 +95,7 @@ def _write_captions(picture: Image.Image, objects: Sequence[Drawn], colours: Seq
         mask, left, top = drawn.window
         _, _, width, height = pen.textbbox((0, 0), drawn.caption, font=font)
         width, height = width + 4, height + 4
-        if not mask.size or width > 2 * mask.shape[1]:
+        if not drawn.caption or not mask.size or width > 2 * mask.shape[1]:
             continue  # it would speak for the neighbours too
         x = max(0.0, min(float(left), picture.width - width))
         y = float(top - height if top >= height else top)
