@@ -1,0 +1,121 @@
+"""`panet eval`: a model or a results file, and every way to call it wrongly."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from panet.cli.eval import evaluate
+from panet.errors import CheckpointError, ConfigError, DataError
+
+
+def perfect_results(root: Path) -> list[dict[str, object]]:
+    annotations = json.loads((root / "val.json").read_text())["annotations"]
+    return [{**annotation, "score": 0.9} for annotation in annotations]
+
+
+@pytest.fixture
+def results_file(tmp_path: Path, tiny_data: Path) -> Path:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(perfect_results(tiny_data)))
+    return path
+
+
+def test_a_models_scores_and_speed_are_printed_and_its_results_written(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.json"
+    evaluate(str(tiny_model), tiny_data, max_dets=7, per_class=True, output=output, workers=0, device="cpu")
+    printed = capsys.readouterr().out
+    for part in ("2 pictures", "pictures/s", "at most 7 detections", "AP50", "box AP", "nucleus", "written"):
+        assert part in printed
+    results = json.loads(output.read_text())
+    assert len(results) == 14  # the model's own limit of 5 gives way
+    assert {result["category_id"] for result in results} == {4}
+
+    evaluate(str(output), tiny_data, max_dets=7)
+    table = printed[printed.index("at most") :].split("class")[0].splitlines()[3:15]
+    assert capsys.readouterr().out.splitlines()[3:15] == table
+
+
+def test_a_results_file_is_scored_without_pictures(
+    results_file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (tiny_data / "images").iterdir():
+        picture.unlink()
+    for root in (tiny_data, tiny_data / "val.json"):
+        evaluate(str(results_file), root)
+        printed = capsys.readouterr().out
+        assert printed.count("1.000") >= 4
+        assert "-" in printed
+
+
+def test_results_below_the_threshold_do_not_count(
+    results_file: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(str(results_file), tiny_data, score_threshold=0.95)
+    assert "1.000" not in capsys.readouterr().out
+
+
+@pytest.mark.shared
+def test_cocos_own_figures_are_printed(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shared_data / "coco_eval"
+    results = folder / "instances_val2014_fakesegm100_results.json"
+    evaluate(str(results), folder / "instances_val2014_100.json")
+    printed = capsys.readouterr().out
+    for value in ("0.320", "0.562", "0.299", "0.387", "0.310", "0.327", "0.268", "0.415", "0.417", "0.469", "0.377"):
+        assert value in printed
+
+
+def test_an_unknown_part_is_named(tiny_model: Path, tiny_data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"split 'vall' is unknown \(did you mean 'val'\?\)"):
+        evaluate(str(tiny_model), tiny_data, split="vall")
+
+
+def test_a_missing_part_is_named(tiny_model: Path, tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="has no train part: add --split val"):
+        evaluate(str(tiny_model), tiny_data, split="train")
+
+
+def test_a_json_file_needs_the_folder_of_its_pictures(tiny_model: Path, tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="add --images FOLDER"):
+        evaluate(str(tiny_model), tiny_data / "val.json")
+
+
+def test_a_missing_model_is_noticed_before_the_data_is_read(tmp_path: Path, tiny_data: Path) -> None:
+    (tiny_data / "val.json").write_text("broken")
+    with pytest.raises(CheckpointError, match="no such model file"):
+        evaluate(str(tmp_path / "absent.safetensors"), tiny_data)
+
+
+def test_other_classes_than_the_models_are_refused(tiny_model: Path, tiny_data: Path) -> None:
+    path = tiny_data / "val.json"
+    path.write_text(path.read_text().replace("nucleus", "fig"))
+    with pytest.raises(DataError, match="only the data has 'fig', only the model 'nucleus'"):
+        evaluate(str(tiny_model), tiny_data, workers=0, device="cpu")
+
+
+def test_an_output_file_is_not_replaced_unasked(results_file: Path, tiny_data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    output.write_text("mine")
+    with pytest.raises(DataError, match="exists: add --overwrite"):
+        evaluate(str(results_file), tiny_data, output=output)
+    assert output.read_text() == "mine"
+    evaluate(str(results_file), tiny_data, output=output, overwrite=True)
+    assert len(json.loads(output.read_text())) == 2
+
+
+@pytest.mark.parametrize(("output", "message"), [(".", "a folder"), ("absent/out.json", "its folder does not exist")])
+def test_an_output_that_cannot_be_is_refused_at_once(
+    results_file: Path, tiny_data: Path, tmp_path: Path, output: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate(str(results_file), tiny_data, output=tmp_path / output)
+
+
+def test_a_wrong_result_is_named_with_its_file(results_file: Path, tiny_data: Path) -> None:
+    results = perfect_results(tiny_data)
+    results[1]["category_id"] = 5
+    results_file.write_text(json.dumps(results))
+    with pytest.raises(DataError, match=r"results\.json and .*val\.json: result 2: category_id 5 is not in the data"):
+        evaluate(str(results_file), tiny_data)

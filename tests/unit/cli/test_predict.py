@@ -1,0 +1,97 @@
+"""`panet predict`: a line a picture, overlays, COCO JSON; and what is refused before the model is loaded."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panet.cli.predict import predict
+from panet.data.coco import read_coco
+from panet.errors import CheckpointError, DataError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b [1].png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+def test_each_picture_gets_a_line_an_overlay_and_its_objects_in_the_json(
+    tiny_model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    predict(str(tiny_model), [str(pictures)], output=output, score=0.0, device="cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{pictures}/a.png: 5 nucleus -> {output}/a.png"
+    assert lines[1] == f"{pictures}/b [1].png: 5 nucleus -> {output}/b [1].png"
+    assert lines[2] == f"written: {output}/results.json"
+    assert sorted(os.listdir(output)) == ["a.png", "b [1].png", "results.json"]
+    with Image.open(output / "a.png") as overlay:
+        assert overlay.size == (200, 160)
+    document = json.loads((output / "results.json").read_text())
+    assert len(document["annotations"]) == 10
+    assert document["categories"] == [{"id": 9, "name": "nucleus"}]
+
+
+def test_the_json_can_be_read_as_a_data_set(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    predict(str(tiny_model), [str(pictures)], output=output, score=0.0, max_dets=3, device="cpu", no_overlays=True)
+    assert os.listdir(output) == ["results.json"]
+    document = json.loads((output / "results.json").read_text())
+    for image in document["images"]:
+        image["file_name"] = Path(image["file_name"]).name
+    seen = [each for each in document["annotations"] if each["area"] > 0 and min(each["bbox"][2:]) > 0]
+    (output / "results.json").write_text(json.dumps({**document, "annotations": seen}))
+    assert read_coco(output / "results.json", pictures).annotations.num_objects == len(seen) > 0
+
+
+def test_nothing_found_is_said(
+    tiny_model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(str(tiny_model), [str(pictures / "a.png")], output=tmp_path / "out", score=1.0, device="cpu")
+    assert "a.png: nothing found -> " in capsys.readouterr().out
+
+
+def test_a_damaged_picture_is_named_and_the_others_are_done(
+    tiny_model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = (pictures / "a.png").read_bytes()
+    (pictures / "a.png").write_bytes(content[:-200])
+    with pytest.raises(DataError, match="1 of 2 pictures could not be used: they are named above"):
+        predict(str(tiny_model), [str(pictures)], output=tmp_path / "out", score=0.0, device="cpu")
+    printed = capsys.readouterr().out
+    assert f"left out: {pictures}/a.png: " in printed
+    assert "b [1].png: 5 nucleus" in printed
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [Path(image["file_name"]).name for image in document["images"]] == ["b [1].png"]
+
+
+def test_sources_and_output_are_checked_before_the_model_is_read(pictures: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"no model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="the folder holds no picture"):
+        predict(str(model), [str(tmp_path / "empty")], output=tmp_path / "out")
+    with pytest.raises(DataError, match="not empty: add --overwrite"):
+        predict(str(model), [str(pictures)], output=pictures)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        predict(str(model), [str(pictures)], output=tmp_path / "out")
+
+
+def test_a_missing_model_leaves_no_output_folder(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such model file"):
+        predict(str(tmp_path / "absent.safetensors"), [str(pictures)], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_folder_is_written_to_when_that_is_wanted(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for _ in range(2):
+        predict(str(tiny_model), [str(pictures)], output=output, device="cpu", overwrite=True)
+    assert sorted(os.listdir(output)) == ["a.png", "b [1].png", "results.json"]
