@@ -17,12 +17,12 @@ class BestOverlap(NamedTuple):
 
     Attributes:
         iou: (N,) with the box it overlaps most; 0 without any ground truth.
-        index: (N,) int64, which one that is; 0 without any ground truth.
+        matched: (N,) int64, which one that is; 0 without any ground truth.
         is_best: (N,) bool, whether some ground-truth box overlaps none more than this one (ties included).
     """
 
     iou: Tensor
-    index: Tensor
+    matched: Tensor
     is_best: Tensor
 
 
@@ -32,16 +32,16 @@ def best_overlap(truth: Tensor, boxes: Tensor) -> BestOverlap:
     Memory grows with N, not with N * G.
     """
     overlap = boxes.new_zeros(len(boxes))
-    index = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    matched = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     is_best = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     if not len(boxes):
-        return BestOverlap(overlap, index, is_best)
+        return BestOverlap(overlap, matched, is_best)
     for start in range(0, len(truth), _CHUNK):
         matrix = iou(truth[start : start + _CHUNK], boxes)  # (chunk, N)
         highest, row = matrix.max(dim=0)
         better = highest > overlap
         overlap = torch.where(better, highest, overlap)
-        index = torch.where(better, row + start, index)
+        matched = torch.where(better, row + start, matched)
         top = matrix.amax(dim=1, keepdim=True)
         is_best |= ((matrix == top) & (top > 0)).any(dim=0)
-    return BestOverlap(overlap, index, is_best)
+    return BestOverlap(overlap, matched, is_best)

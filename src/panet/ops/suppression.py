@@ -23,4 +23,5 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, *,
     if inclusive:
         boxes = boxes + boxes.new_tensor([0.0, 0.0, 1.0, 1.0])  # the same IoU in the exclusive convention
         threshold = math.nextafter(threshold, 0.0)
-    return batched_nms(boxes, scores, groups, threshold)
+    kept: Tensor = batched_nms(boxes, scores, groups, threshold)
+    return kept
