@@ -97,8 +97,7 @@ def cut_objects(
     for index in near.tolist():
         x1, y1, x2, y2 = _clip(objects.boxes[index], view)
         part = decode_window(objects.masks[index], x1, y1, (y2 - y1, x2 - x1))
-        visible = int(part.sum())
-        if visible == 0 or (visible < _MIN_VISIBLE * objects.areas[index] and not objects.crowd[index]):
+        if part.sum() < _MIN_VISIBLE * objects.areas[index] and not objects.crowd[index]:
             continue
         top, bottom = np.searchsorted(rows, [y1, y2])
         left, right = np.searchsorted(columns, [x1, x2])

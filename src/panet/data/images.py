@@ -49,7 +49,6 @@ _DAMAGE = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 
 
@@ -111,8 +110,7 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     name = printable(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
             # From a stream: given a path, Pillow maps an uncompressed TIFF and scrambles it if it must be turned.
             with open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as image:
                 width, height = image.size
@@ -149,7 +147,6 @@ def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
         raise DataError(f"{printable(path)}: its pixels are floats; save it with 8 or 16 bits a channel")
     if image.mode in _DEEP_MODES:
         return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
-    image.info.pop("transparency", None)  # Pillow warns about it and may use it; the colour is what counts
     return image.convert("RGB")
 
 

@@ -228,11 +228,8 @@ def _walk(
         del unused[state]
         corner = state[0]
         if corner in met:
-            ring = path[met[corner] :]
-            del path[met[corner] :]
-            for visited in ring:
-                met.pop(visited, None)
-            rings.append(ring)
+            rings.append(path[met[corner] :])
+            del path[met[corner] :]  # a saddle in it never comes again: outlines do not cross
         if is_saddle[corner]:
             met[corner] = len(path)
         path.append(corner)

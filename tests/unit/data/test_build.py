@@ -127,6 +127,19 @@ def test_without_crop_whole_pictures_are_resized(shapes):
     assert {min(size) for size in sizes} == {48, 64}
 
 
+def test_flips_and_colours_come_from_the_settings(shapes):
+    plain = DATA.model_copy(
+        update={"scale_jitter": None, "crop": None, "short_sides": (64,), "flip": 0.0, "vertical_flip": 0.0}
+    ).model_copy(update={"colour_jitter": 0.0, "batch_size": 1})
+    [before] = train_batches(shapes, plain, num_steps=1)
+    for name, dims in (("flip", [-1]), ("vertical_flip", [-2]), ("colour_jitter", [])):
+        [after] = train_batches(shapes, plain.model_copy(update={name: 1.0}), num_steps=1)
+        height, width = before.images.sizes[0]
+        (image,), (other,) = before.images.tensor[..., :height, :width], after.images.tensor[..., :height, :width]
+        assert torch.equal(image.flip(dims), other) == (name != "colour_jitter")
+        assert torch.equal(before.targets[0].masks.flip(dims), after.targets[0].masks)
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

@@ -90,6 +90,12 @@ def test_sixteen_bits_are_stretched_only_when_eight_do_not_hold_them(tmp_path, v
         assert channel.tolist() == expected
 
 
+@pytest.mark.parametrize("kind", ["<u2", ">u2"])
+def test_both_byte_orders_are_read(tmp_path, kind):
+    Image.fromarray(np.array([[300, 256, 513]], dtype=kind)).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[2].tolist() == [[44, 0, 255]]  # 44 * 255 / 257 = 43.66
+
+
 def test_thirty_two_bit_integers_are_stretched_also_from_below_zero(tmp_path):
     Image.fromarray(np.array([[-100, 0, 100]], dtype=np.int32)).save(tmp_path / "a.tif")
     assert read_image(tmp_path / "a.tif")[0].tolist() == [[0, 128, 255]]
@@ -118,10 +124,12 @@ def test_exif_orientation_is_undone(tmp_path, orientation):
         assert read_size(path) == (16, 24)
 
 
-def test_a_garbage_exif_block_does_not_matter(tmp_path):
-    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00II*\x00" + b"\xff" * 30)
-    assert read_image(tmp_path / "a.jpg").shape == (3, 6, 9)
-    assert read_size(tmp_path / "a.jpg") == (6, 9)
+@pytest.mark.parametrize("garbage", [b"II*\x00" + b"\xff" * 30, b"garbage", b"", b"II*\x00\x08\x00\x00\x00\x09"])
+def test_a_garbage_exif_block_does_not_matter(tmp_path, garbage):
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(PIXELS).save(tmp_path / name, exif=b"Exif\x00\x00" + garbage)
+        assert read_image(tmp_path / name).shape == (3, 6, 9)
+        assert read_size(tmp_path / name) == (6, 9)
 
 
 def test_an_orientation_that_does_not_exist_is_upright(tmp_path):
@@ -162,8 +170,9 @@ def test_too_many_pixels_are_refused_from_the_header(tmp_path, width, height):
         lambda png: png_header(9, 6),
         lambda png: png[:33] + chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(4_000_000))) + png[33:],
         lambda png: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 6\n",
+        lambda png: b"P6 1 1 255 abc",  # a sound PPM picture, but not of the allowed formats
     ],
-    ids=["empty", "html", "cut", "flipped_bit", "no_pixels", "header_only", "text_bomb", "eps"],
+    ids=["empty", "html", "cut", "flipped_bit", "no_pixels", "header_only", "text_bomb", "eps", "ppm"],
 )
 def test_a_damaged_file_is_one_line_that_names_it(tmp_path, damage):
     path = tmp_path / "a.png"
