@@ -153,6 +153,15 @@ def test_settings_that_do_not_fit_together_are_refused(shapes, changes, why):
         build_train_loader(shapes, DATA.model_copy(update=changes), MODEL, 0, 0, 1)
 
 
+def test_pictures_are_pinned_when_a_loader_asks(shapes, monkeypatch):
+    [batch] = train_batches(shapes, num_steps=1)
+    expected = batch.images.tensor + 1
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # the real one needs a GPU
+    pinned = batch.pin_memory()
+    assert torch.equal(pinned.images.tensor, expected)
+    assert pinned.targets is batch.targets
+
+
 def test_the_channel_order_comes_from_the_settings():
     assert build_normalise(PixelConfig(channels="bgr")).bgr
     assert not build_normalise(PixelConfig()).bgr
