@@ -155,6 +155,8 @@ def _fit(console: Console, config: Config, splits: Splits, model: PANet, device:
         on_note=display.note,
     )
     run.start(learner)
+    if run.standing.step:
+        _print(console, f"going on after step {run.standing.step}")
     first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
     loader = build_train_loader(splits.train, config.data, config.model, config.train.seed, first, last)
     judge = None if splits.val is None else _judge(config, splits.val, device, display)

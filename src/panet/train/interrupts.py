@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait until the weights, momentum and averages belong to one step."""
+"""Ctrl-C, SIGTERM and SIGHUP wait until the weights, momentum and averages belong to one step."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ from typing import Any
 
 __all__ = ["Interrupts"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
 
 
 class Interrupts:
-    """While entered: SIGINT raises KeyboardInterrupt and SIGTERM SystemExit(143), though not inside `held()`.
+    """While entered, SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
 
     In `held()` the first signal waits for its end; a second one does not, and leaves `torn` true.
     """

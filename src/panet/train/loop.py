@@ -59,7 +59,8 @@ def train(
 
     Raises:
         DivergedError: a loss or a gradient is not finite; the weights are those of the step before.
-        KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after the run was saved.
+        KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
+            run has been saved.
     """
     objective.train()
     stream = iter(batches)
@@ -74,7 +75,7 @@ def train(
                 with interrupts.held():
                     run.record(_take_step(step, objective, micro_batches, learner, plan))
                 _check_if_due(learner, plan, run, judge)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError):
             if not interrupts.torn:
                 run.save(learner)
             raise

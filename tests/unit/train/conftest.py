@@ -1,6 +1,6 @@
 """A network of two weights and its losses: what the training loop sees, in microseconds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ class Fakes:
         schedule = Schedule("cosine", 10, warmup_steps=2, warmup_factor=0.1)
         return Learner(model, build_optimizer(groups, optimizer, 0.9), schedule, average, limit)
 
-    def run(self, folder: Path) -> Run:
+    def run(self, folder: Path, on_step: Callable[[StepRecord], object] | None = None) -> Run:
         """Give a run that has not started; what it tells is in `steps` and `notes`."""
         folder.mkdir(parents=True, exist_ok=True)
         return Run(
@@ -81,7 +81,7 @@ class Fakes:
             LabelMap((1,), ("nucleus",)),
             steps_per_epoch=4,
             notes={"by": "a test"},
-            on_step=self.steps.append,
+            on_step=on_step or self.steps.append,
             on_note=self.notes.append,
         )
 

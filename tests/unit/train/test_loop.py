@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from panet.errors import DivergedError
 from panet.train.loop import train
+from panet.train.run import StepRecord
 from panet.weights.checkpoint import load_model
 
 
@@ -171,7 +172,9 @@ class InterruptedObjective(nn.Module):
         return losses
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)]
+)
 def test_an_interrupted_step_is_finished_and_saved_so_that_resuming_loses_nothing(
     fakes, tmp_path: Path, number: int, error: type[BaseException]
 ) -> None:
@@ -185,6 +188,18 @@ def test_an_interrupted_step_is_finished_and_saved_so_that_resuming_loses_nothin
     assert signal.getsignal(number) is handler
     assert same(whole, finish(fakes, tmp_path / "parts"))
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+
+
+def test_a_run_that_nobody_watches_any_more_is_saved(fakes, run_folder: Path) -> None:
+    def stop(record: StepRecord) -> None:
+        if record.step == 6:
+            raise BrokenPipeError
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder, on_step=stop), fakes.learner(objective.model)
+    with pytest.raises(BrokenPipeError):
+        train(objective, fakes.batches(), learner, fakes.plan(), run)
+    assert (run_folder / "checkpoint" / "step-00000006.safetensors").exists()
 
 
 def test_a_second_signal_does_not_wait_and_saves_nothing_half_done(fakes, run_folder: Path) -> None:
