@@ -14,7 +14,9 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model file (.safetensors), 'bundled', or COCO results (.json).")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model file (.safetensors), 'bundled', or COCO results (.json).")
+    ],
     root: Annotated[Path, typer.Argument(metavar="DATA", help="Data set folder, or its COCO JSON file.")],
     split: Annotated[str, typer.Option(help="Which part of the folder: train or val.")] = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if not where the layout has it.")] = None,

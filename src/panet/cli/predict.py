@@ -9,14 +9,14 @@ __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="Model file (.safetensors), or 'bundled'.")],
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders, 'glob/patterns*.png'.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (.safetensors), or 'bundled'.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders, 'glob/patterns*.png'.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for overlays and results.json.")] = Path(
         "predictions"
     ),
     score: Annotated[float, typer.Option(min=0, max=1, help="Show what scores above this.")] = 0.5,
     max_dets: Annotated[
-        int | None, typer.Option(min=1, help="Best detections a picture. [default: the model's]")
+        int | None, typer.Option(min=1, help="Best detections a picture; by default the model's own number.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,

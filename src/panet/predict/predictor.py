@@ -1,5 +1,6 @@
 """Picture files, arrays and PIL pictures -> results."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -162,12 +163,21 @@ class Predictor:
         return f"Predictor({len(self.names)} classes: {names})"
 
 
+def _read_opened(image: Image.Image) -> Tensor:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of transparency: the colour under it is what counts
+            return to_pixels(image, "picture")
+    except (OSError, SyntaxError, ValueError) as error:  # of a file that Pillow has opened, but not yet read
+        raise DataError(f"PIL picture of mode {image.mode}: cannot be read: {error}") from error
+
+
 def _read(image: ImageLike) -> Tensor:
     """Give (3, H, W) uint8 RGB."""
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
-        return to_pixels(image.copy(), "picture")
+        return _read_opened(image)
     if not isinstance(image, np.ndarray):
         raise DataError(f"a {type(image).__name__} is no picture: expected a file, a PIL picture or an array")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:

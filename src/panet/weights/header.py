@@ -59,8 +59,6 @@ def check_start(path: Path) -> None:
     length = int.from_bytes(start[:8], "little")
     if length > _HEADER_LIMIT:
         raise CheckpointError(f"{path}: damaged: a header of {length:,} bytes; at most {_HEADER_LIMIT:,} are allowed")
-    if length + 8 > path.stat().st_size:
-        raise CheckpointError(f"{path}: incomplete: its header is cut: copy or download it again")
 
 
 def read_entry(path: Path, header: Mapping[str, str]) -> Entry:

@@ -108,9 +108,17 @@ def test_a_list_gives_a_list_and_a_picture_a_result(predictor: Predictor) -> Non
 
 def test_the_picture_is_not_written_to(predictor: Predictor) -> None:
     image = Image.fromarray(noise(8, 8)).convert("P")
-    image.info["transparency"] = 3
+    image.info["transparency"] = bytes(range(8))
     predictor.predict(image)
-    assert image.info["transparency"] == 3
+    assert (image.mode, image.info["transparency"]) == ("P", bytes(range(8)))
+
+
+def test_an_opened_picture_that_turns_out_damaged_is_refused(predictor: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(40, 60)).save(path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with Image.open(path) as image, pytest.raises(DataError, match="PIL picture of mode RGB: cannot be read"):
+        predictor.predict(image)
 
 
 def test_limits_hold_for_one_call_only(predictor: Predictor) -> None:

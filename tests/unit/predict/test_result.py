@@ -113,6 +113,15 @@ def test_the_overlay_is_saved(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(saved), np.asarray(result.draw()))
 
 
+def test_masks_are_drawn_where_they_are_in_the_magnified_picture() -> None:
+    shown = np.asarray(make_result().draw()).any(axis=2)
+    assert shown[2 * 4, 4 * 4]
+    assert shown[26 * 4 - 1, 38 * 4 - 1]
+    shown = shown.copy()
+    shown[2 * 4 : 18 * 4, 4 * 4 : 20 * 4] = shown[10 * 4 : 26 * 4, 22 * 4 : 38 * 4] = False
+    assert not shown[41:].any()  # above, there are captions
+
+
 @pytest.mark.parametrize("name", ["overlay.xyz", "absent/overlay.png"])
 def test_an_overlay_that_cannot_be_saved_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="cannot be written"):

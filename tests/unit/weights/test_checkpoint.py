@@ -146,7 +146,7 @@ def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
         (b'{"images": []}', "JSON text"),
         (b"hello, this is text", "not a safetensors file"),
         (struct.pack("<Q", 2**60) + b"{}", "header of 1,152,921,504,606,846,976 bytes"),
-        (struct.pack("<Q", 200) + b'{"__metadata__"', "incomplete"),
+        (struct.pack("<Q", 200) + b'{"__metadata__"', "damaged or incomplete"),
         (struct.pack("<Q", 8) + b"{notjson", "damaged or incomplete"),
     ],
 )
