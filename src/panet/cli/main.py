@@ -37,16 +37,16 @@ _RESOURCE_HINTS = {
 
 app = typer.Typer(
     help="PANet: instance segmentation (arXiv 1803.01534). Train, judge, show, predict.",
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # importing rich would double the time of --help
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("predict")(predict)
-app.command("demo")(demo)
-app.command("config")(show_config)
+app.command("train", short_help="Train a model on a COCO data set.")(train)
+app.command("eval", short_help="Print the AP of a model on a data set.")(evaluate)
+app.command("predict", short_help="Find the objects of pictures.")(predict)
+app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
+app.command("config", short_help="Print the settings of a model.")(show_config)
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments[:end]
     kept = [argument for argument in arguments[:end] if argument != "--debug"] + list(arguments[end:])
     try:
-        code = app(args=kept, prog_name="panet", standalone_mode=False)
+        code = app(args=kept or ["--help"], prog_name="panet", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:

@@ -140,6 +140,11 @@ def test_a_slip_is_told_in_one_line(capsys, arguments: list[str], message: str) 
     assert printed.err.count("\n") == 1
 
 
+def test_without_a_command_the_help_is_printed(capsys) -> None:
+    assert main.run([]) == 0
+    assert {"train", "eval", "predict", "demo", "config"} <= set(capsys.readouterr().out.split())
+
+
 def test_the_version_is_printed(capsys) -> None:
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out == f"panet {__version__}\n"
