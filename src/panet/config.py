@@ -134,8 +134,8 @@ class ModelConfig(Section):
     mask_head: MaskHeadConfig | None = MaskHeadConfig()
     detection: DetectionConfig = DetectionConfig()
     # Input size at test: shorter side, and the longer side's limit.
-    short_side: Positive = 800
-    max_side: Positive = 1333
+    short_side: Positive = 1000
+    max_side: Positive = 1400
 
 
 class ObjectiveConfig(Section):

@@ -22,7 +22,7 @@ _ONE_SCALE = DataConfig(short_sides=(800,), max_side=1333)
 
 PRESETS: dict[str, Config] = {
     # The three released configurations (R-50, GN, multi-scale training).
-    "panet_r50": Config(),
+    "panet_r50": Config(train=TrainConfig(epochs=24.0)),
     "panet_r50_det": Config(model=ModelConfig(mask_head=None)),
     "panet_r50_det_2fc": Config(model=ModelConfig(mask_head=None, box_head=BoxHeadConfig(kind="2fc"))),
     # The same code with the three ideas off.
@@ -33,6 +33,8 @@ PRESETS: dict[str, Config] = {
             pooling=PoolingConfig(levels="assigned"),
             box_head=BoxHeadConfig(kind="2fc"),
             mask_head=MaskHeadConfig(fc_path=False),
+            short_side=800,
+            max_side=1333,
         ),
         data=_ONE_SCALE,
     ),

@@ -27,7 +27,7 @@ class BoxOutput(NamedTuple):
 
 
 class BoxHead(nn.Module):
-    """Pool, first layer, fuse; then shared layers, then the two outputs (PANet, Sec. 3.2 and 4.3).
+    """Pool, first layer, fuse; then shared layers, then the two outputs (PANet, Sec. 3.2 and 4.2).
 
     Args:
         pooling: pools, applies the first layer, fuses: (R, ...).
@@ -54,7 +54,7 @@ class BoxHead(nn.Module):
 def four_conv_one_fc(
     pooling: PoolingFactory, channels: int, conv_channels: int, fc_channels: int, size: int, norm: NormFactory
 ) -> tuple[nn.Module, nn.Module]:
-    """Give (pooling with the first conv, three shared convs and one fc): the heavier head (Sec. 4.3).
+    """Give (pooling with the first conv, three shared convs and one fc): the heavier head (Sec. 4.2, Table 3).
 
     The paper names four convs alone; the released code adds the fc.
     """
