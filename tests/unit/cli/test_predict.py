@@ -17,7 +17,7 @@ from panet.errors import CheckpointError, DataError
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
-    for name in ("a.png", "b [1].png"):
+    for name in ("a.png", "b [red].png"):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / name)
     return folder
 
@@ -29,9 +29,9 @@ def test_each_picture_gets_a_line_an_overlay_and_its_objects_in_the_json(
     predict(str(tiny_model), [str(pictures)], output=output, score=0.0, device="cpu")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{pictures}/a.png: 5 nucleus -> {output}/a.png"
-    assert lines[1] == f"{pictures}/b [1].png: 5 nucleus -> {output}/b [1].png"
+    assert lines[1] == f"{pictures}/b [red].png: 5 nucleus -> {output}/b [red].png"
     assert lines[2] == f"written: {output}/results.json"
-    assert sorted(os.listdir(output)) == ["a.png", "b [1].png", "results.json"]
+    assert sorted(os.listdir(output)) == ["a.png", "b [red].png", "results.json"]
     with Image.open(output / "a.png") as overlay:
         assert overlay.size == (200, 160)
     document = json.loads((output / "results.json").read_text())
@@ -67,9 +67,9 @@ def test_a_damaged_picture_is_named_and_the_others_are_done(
         predict(str(tiny_model), [str(pictures)], output=tmp_path / "out", score=0.0, device="cpu")
     printed = capsys.readouterr().out
     assert f"left out: {pictures}/a.png: " in printed
-    assert "b [1].png: 5 nucleus" in printed
+    assert "b [red].png: 5 nucleus" in printed
     document = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [Path(image["file_name"]).name for image in document["images"]] == ["b [1].png"]
+    assert [Path(image["file_name"]).name for image in document["images"]] == ["b [red].png"]
 
 
 def test_sources_and_output_are_checked_before_the_model_is_read(pictures: Path, tmp_path: Path) -> None:
@@ -94,4 +94,4 @@ def test_a_full_folder_is_written_to_when_that_is_wanted(tiny_model: Path, pictu
     output = tmp_path / "out"
     for _ in range(2):
         predict(str(tiny_model), [str(pictures)], output=output, device="cpu", overwrite=True)
-    assert sorted(os.listdir(output)) == ["a.png", "b [1].png", "results.json"]
+    assert sorted(os.listdir(output)) == ["a.png", "b [red].png", "results.json"]
