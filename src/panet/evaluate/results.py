@@ -44,22 +44,22 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
     return results
 
 
-def with_ids_of(model: LabelMap, data: LabelMap) -> LabelMap:
+def with_ids_of(model: LabelMap, truth: LabelMap) -> LabelMap:
     """Give the model's labels the category ids that a data set has for the same names.
 
     Raises:
         DataError: the two do not name the same classes.
     """
-    if model.names == data.names:
-        return data
-    if sorted(model.names) != sorted(data.names) or len(set(data.names)) != len(data):
-        missing = sorted(set(data.names) - set(model.names))
-        surplus = sorted(set(model.names) - set(data.names))
+    if model.names == truth.names:
+        return truth
+    if sorted(model.names) != sorted(truth.names) or len(set(truth.names)) != len(truth):
+        missing = sorted(set(truth.names) - set(model.names))
+        surplus = sorted(set(model.names) - set(truth.names))
         raise DataError(
             f"the classes differ: only the data has {_listed(missing)}, only the model {_listed(surplus)}: "
             "rename the data's categories, or take another model"
         )
-    ids = dict(zip(data.names, data.category_ids, strict=True))
+    ids = dict(zip(truth.names, truth.category_ids, strict=True))
     return LabelMap(tuple(ids[name] for name in model.names), model.names)
 
 
