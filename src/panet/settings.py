@@ -21,6 +21,8 @@ from panet.presets import preset
 
 __all__ = ["differences", "read_config", "to_yaml"]
 
+_DEFAULT = "panet_r50"
+
 _RESOLVERS = (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -81,7 +83,7 @@ for _tag, _pattern, _first in _RESOLVERS:
 
 
 def read_config(path: Path | None, preset_name: str | None, assignments: Sequence[str] = ()) -> Config:
-    """Give the settings of a file or of a preset (by default Config's own), changed by assignments.
+    """Give the settings of a file or of a preset (by default panet_r50), changed by assignments.
 
     What is not set keeps its default. read_config(to_yaml(c)) == c.
 
@@ -99,8 +101,7 @@ def read_config(path: Path | None, preset_name: str | None, assignments: Sequenc
         settings, where = _read_file(path), f"{path}: "
         _check(settings, where)
     else:
-        base = preset(preset_name) if preset_name is not None else Config()
-        settings, where = base.model_dump(mode="json", exclude_unset=True), ""
+        settings, where = preset(preset_name or _DEFAULT).model_dump(mode="json", exclude_unset=True), ""
     if not assignments:
         return _check(settings, where)
     for assignment in assignments:

@@ -23,8 +23,8 @@ def refusal(path: Path | None, *assignments: str) -> str:
     return message
 
 
-def test_without_a_file_or_a_preset_the_defaults_hold() -> None:
-    assert read_config(None, None) == Config()
+def test_without_a_file_or_a_preset_it_is_the_released_mask_model() -> None:
+    assert read_config(None, None) == PRESETS["panet_r50"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,8 +65,9 @@ def test_a_byte_order_mark_is_no_part_of_the_settings(recipe: Path) -> None:
         ("model.norm=none", Config(model=ModelConfig(norm="none"))),
     ],
 )
-def test_an_assignment_is_read_as_yaml(assignment: str, expected: Config) -> None:
-    assert read_config(None, None, [assignment]) == expected
+def test_an_assignment_is_read_as_yaml(assignment: str, expected: Config, recipe: Path) -> None:
+    recipe.write_text("train: {}")
+    assert read_config(recipe, None, [assignment]) == expected
 
 
 def test_an_assignment_goes_into_a_section_that_the_preset_leaves_out() -> None:
@@ -152,7 +153,7 @@ def test_an_error_in_a_file_is_not_blamed_on_an_assignment(recipe: Path) -> None
 
 def test_differences_are_named_with_both_values() -> None:
     other = read_config(None, None, ["train.seed=1", "model.mask_head=none"])
-    found = differences(Config(), other)
+    found = differences(PRESETS["panet_r50"], other)
     assert found["train.seed"] == (0, 1)
     assert found["model.mask_head.channels"] == (256, None)
     assert differences(other, other) == {}

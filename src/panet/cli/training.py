@@ -177,8 +177,6 @@ def _judge(config: Config, dataset: CocoDataset, device: torch.device, display: 
             metrics = evaluate(model, loader, dataset, config.train.max_dets, count).metrics
             objective = build_objective(model, config.objective, config.model.rpn)
             losses = validation_losses(objective, _counted(loader, count), device, config.train.seed)
-        shown = [f"{name} {metrics[name]:.3f}" for name in ("box/AP", "mask/AP", "mask/AP50") if name in metrics]
-        display.note(f"validation: {'  '.join(shown)}  loss {losses['total']:.3f}")
         return metrics | {f"loss/{name}": loss for name, loss in losses.items()}
 
     return judge

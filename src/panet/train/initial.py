@@ -1,11 +1,11 @@
 """Start from the weights of a model file instead of random ones."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from panet.config import Config, ModelConfig
 from panet.errors import CheckpointError
 from panet.settings import differences
-from panet.weights.checkpoint import ModelFile
+from panet.weights.checkpoint import ModelFile, check_fit
 
 __all__ = ["load_initial"]
 
@@ -40,7 +40,7 @@ def load_initial(
     state = model.state_dict()
     kept = [key for key in state if reset_head and key.startswith(_OUTPUTS)]
     given = {key: value for key, value in model_file.state.items() if key not in kept}
-    _check_fit(name, given, {key: value for key, value in state.items() if key not in kept})
+    check_fit(name, given, {key: value for key, value in state.items() if key not in kept})
     model.load_state_dict({**state, **given})
     lines = [f"init: {len(given)} of {len(state)} tensors from {name}"]
     if kept:
@@ -48,21 +48,6 @@ def load_initial(
     return lines + [
         f"init: careful: {key} was {old}, is {new}" for key, old, new in _changed(model_file.config, config)
     ]
-
-
-def _check_fit(name: str, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    problems = [f"{key} is missing" for key in wanted if key not in given]
-    problems += [f"{key} has no place" for key in given if key not in wanted]
-    problems += [
-        f"{key} is {tuple(given[key].shape)}, not {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in given and given[key].shape != value.shape
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{name}: is of another architecture: {problems[0]} ({len(problems)} such tensors); "
-            "train with the --model or --config that made it"
-        )
 
 
 def _changed(old: ModelConfig, new: ModelConfig) -> list[tuple[str, object, object]]:

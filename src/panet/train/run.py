@@ -18,6 +18,9 @@ from panet.weights.checkpoint import save_model
 __all__ = ["Run", "StepRecord", "score_of"]
 
 
+_SHOWN = ("box/AP", "mask/AP", "mask/AP50", "loss/total")
+
+
 @dataclass(frozen=True)
 class StepRecord:
     """What one step gave.
@@ -128,6 +131,8 @@ class Run:
         else:
             update |= {"num_worse": self.standing.num_worse + 1}
         if metrics is not None:
+            shown = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
+            self.note(f"step {step}: {'  '.join(shown)}{'  (best)' if better else ''}")
             self._write({"metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()}})
         if better:
             self._save_weights("best", learner)

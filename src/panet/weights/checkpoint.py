@@ -18,7 +18,7 @@ from panet.model.panet import PANet
 from panet.structures import LabelMap
 from panet.weights.header import CHECKSUM, ENTRY, FORMAT, Entry, check_start, digest, read_entry
 
-__all__ = ["BUNDLED", "ModelFile", "load_model", "model_path", "restore", "save_model"]
+__all__ = ["BUNDLED", "ModelFile", "check_fit", "load_model", "model_path", "restore", "save_model"]
 
 BUNDLED = {"bundled": "nuclei_lite.safetensors", "nuclei": "nuclei_lite.safetensors"}
 """Name -> file of a model that is part of the package."""
@@ -177,12 +177,13 @@ def restore(path: str | Path) -> tuple[PANet, ModelFile]:
         model = build_model(model_file.config, load_backbone=False)
     except ConfigError as error:
         raise CheckpointError(f"{path}: header: {error}") from error
-    _check_fit(path, model_file.state, model.state_dict())
+    check_fit(path, model_file.state, model.state_dict())
     model.load_state_dict(model_file.state)
     return model.eval(), model_file
 
 
-def _check_fit(path: str | Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_fit(path: str | Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse a state that is not exactly of a model's names and shapes; CheckpointError lists the first of each."""
     missing = [name for name in wanted if name not in state]
     extra = [name for name in state if name not in wanted]
     misshapen = [

@@ -49,18 +49,18 @@ def test_a_reset_head_stays_as_it_was_built(num_classes: int) -> None:
 
 
 def test_another_architecture_is_refused_by_the_first_tensor() -> None:
-    with pytest.raises(CheckpointError, match=r"neck\.weight is \(2, 3\), not \(4, 3\) \(3 such tensors\)"):
+    with pytest.raises(CheckpointError, match=r"old: .* misshapen neck\.weight \(2, 3\), not \(4, 3\)"):
         load_initial(Model(2, width=4), ModelConfig(num_classes=2), file_of(Model(2), 2), "old", False)
 
 
 def test_missing_and_needless_tensors_are_refused() -> None:
     given = file_of(Model(2), 2)
     del given.state["neck.bias"]
-    with pytest.raises(CheckpointError, match=r"neck\.bias is missing"):
+    with pytest.raises(CheckpointError, match=r"missing neck\.bias"):
         load_initial(Model(2), ModelConfig(num_classes=2), given, "old", False)
     given = file_of(Model(2), 2)
     given.state["tail"] = torch.zeros(1)
-    with pytest.raises(CheckpointError, match="tail has no place"):
+    with pytest.raises(CheckpointError, match="unexpected tail"):
         load_initial(Model(2), ModelConfig(num_classes=2), given, "old", False)
 
 

@@ -135,7 +135,13 @@ def test_the_weights_with_the_best_score_are_kept_and_patience_ends_the_run(fake
     finish(fakes, run_folder, judge=judge, num_steps=10, steps_per_check=2, patience=2)
     assert load_model(run_folder / "weights" / "best.safetensors").notes["step"] == "4"
     assert load_model(run_folder / "weights" / "last.safetensors").notes["step"] == "8"
-    assert fakes.notes == ["no better score in 2 evaluations: stopped after step 8"]
+    assert fakes.notes == [
+        "step 2: box/AP 0.000  mask/AP 0.200  (best)",
+        "step 4: box/AP 0.000  mask/AP 0.500  (best)",
+        "step 6: box/AP 0.000  mask/AP 0.400",
+        "step 8: box/AP 0.000  mask/AP 0.500",
+        "no better score in 2 evaluations: stopped after step 8",
+    ]
 
 
 def test_an_undefined_score_beats_nothing_but_nothing(fakes, run_folder: Path) -> None:
