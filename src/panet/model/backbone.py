@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import timm
+from timm.layers.drop import DropPath
 from timm.layers.format import Format
 from timm.models._features import FeatureInfo
 from timm.models.resnet import Bottleneck
@@ -27,7 +28,7 @@ class Backbone(nn.Module):
         stride_in_1x1: ResNets of 2018 stride on the first conv of a bottleneck, not on the 3x3.
 
     Raises:
-        ConfigError: the body has no features at strides 4 to 32.
+        ConfigError: the body has no features at strides 4 to 32, or no telling where the frozen stages end.
     """
 
     def __init__(
@@ -79,6 +80,10 @@ class Backbone(nn.Module):
         # Children of the features are registered with underscores for dots ("layers_0" for "layers.0").
         prefix = module.replace(".", "_") + "_"
         stage = [i for i, name in enumerate(names) if name.replace(".", "_").startswith(prefix)]
+        if not stage:
+            raise ConfigError(
+                f"model.backbone.frozen_stages: {stages}: where this backbone's stages end is not known; set it to 0"
+            )
         end = stage[0] if stages == 1 else stage[-1] + 1
         for _, parameter in list(self.body.named_parameters())[:end]:
             parameter.requires_grad_(False)
@@ -86,6 +91,8 @@ class Backbone(nn.Module):
 
 def timm_features(name: str) -> nn.Module:
     """Build a timm model for its features, with random weights; Swin transformers take pictures of any size.
+
+    Dropout and stochastic depth are off: they draw from the global generator, which no seed of a run reaches.
 
     Raises:
         ConfigError: timm has no such model, or no features of it.
@@ -98,6 +105,11 @@ def timm_features(name: str) -> nn.Module:
         body: nn.Module = timm.create_model(name, pretrained=False, features_only=True, **options)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ConfigError(f"model.backbone.name: timm gives no features of {name!r}: {error}") from error
+    for module in body.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+        elif isinstance(module, nn.Dropout):
+            module.p = 0.0
     return body
 
 
