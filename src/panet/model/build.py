@@ -119,3 +119,8 @@ def _check_groups(config: ModelConfig) -> None:
             raise ConfigError(
                 f"model.norm_groups: {config.norm_groups} groups do not divide {name} = {width}; choose a divisor"
             )
+        if name == "box_head.fc_channels" and width == config.norm_groups:
+            # The norm of a single value is 0, whatever the value: a dead head.
+            raise ConfigError(
+                f"model.norm_groups: {config.norm_groups} groups leave one value of {name} to each; choose fewer"
+            )
