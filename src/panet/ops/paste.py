@@ -44,7 +44,7 @@ def paste_mask(grid: Tensor, box: Tensor, size: tuple[int, int], threshold: floa
         size: the picture's (height, width).
         threshold: a pixel belongs to the mask at or above it.
     Returns:
-        A bool window (h, w), and the column and row of its top left pixel; (0, 0) if no pixel centre is inside.
+        A bool window (h, w), and the column and row of its top left pixel; 0 along a side that holds no pixel centre.
     """
     x1, y1, x2, y2 = (float(value) for value in box)
     across, left = _read_positions(x1, x2, size[1], grid.shape[1])

@@ -12,7 +12,7 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float, *,
     """Keep the best of boxes that overlap by more than `threshold`, among those of one group.
 
     Args:
-        boxes: (N, 4) xyxy.
+        boxes: (N, 4) xyxy, clipped to a picture: none is negative, which would let groups meet.
         scores: (N,) finite.
         groups: (N,) int64; boxes of different groups never meet.
         threshold: an IoU above it suppresses.
