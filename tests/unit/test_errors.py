@@ -1,0 +1,35 @@
+"""The tree of errors: exit codes, all problems, the nearest name."""
+
+import pytest
+
+from panet import errors
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name.endswith("Error")])
+def test_every_error_is_a_panet_error_with_its_exit_code(name):
+    kind = getattr(errors, name)
+    assert issubclass(kind, errors.PANetError)
+    assert kind.exit_code == (3 if name == "DivergedError" else 2)
+    assert str(kind("one line")) == "one line"
+
+
+def test_a_data_error_lists_all_problems_and_the_first_is_the_only_one_by_default():
+    assert errors.DataError("a").problems == ("a",)
+    assert errors.DataError("a, and 1 more", iter(["a", "b"])).problems == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("learning_rat", " (did you mean 'learning_rate'?)"),
+        ("momentun", " (did you mean 'momentum'?)"),
+        ("zzz", ""),
+        ("", ""),
+    ],
+)
+def test_the_nearest_name_is_offered_if_there_is_one(name, expected):
+    assert errors.nearest(name, ["learning_rate", "momentum"]) == expected
+
+
+def test_without_names_there_is_none_near():
+    assert errors.nearest("learning_rate", iter(())) == ""
