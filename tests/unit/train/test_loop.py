@@ -53,6 +53,19 @@ def test_the_same_seed_twice_gives_the_same_bits_and_another_seed_others(fakes, 
     assert not same(first, finish(fakes, tmp_path / "c", seed=4))
 
 
+def test_every_step_has_draws_of_its_own(fakes, run_folder: Path) -> None:
+    class Drawing(type(fakes.objective())):
+        def forward(self, batch, generator) -> dict[str, Tensor]:
+            draws.append(torch.rand(1, generator=generator).item())
+            return super().forward(batch, generator)
+
+    draws: list[float] = []
+    objective = Drawing()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    train(objective, fakes.batches(), learner, fakes.plan(num_steps=3, accumulate=2), run)
+    assert len(set(draws)) == 6
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_a_resumed_run_equals_a_whole_one_bit_for_bit(fakes, tmp_path: Path, optimizer: str, ema_decay) -> None:
