@@ -83,9 +83,12 @@ def test_a_resumed_run_equals_a_whole_one_bit_for_bit(fakes, tmp_path: Path, opt
 
 
 def test_a_run_that_is_complete_does_nothing_more(fakes, run_folder: Path) -> None:
-    first = finish(fakes, run_folder)
+    def refuse(model: nn.Module) -> dict[str, float]:
+        raise AssertionError("the last weights were judged already")
+
+    first = finish(fakes, run_folder, judge=judge_by_weights)
     before = (run_folder / "metrics.jsonl").read_text()
-    assert same(first, finish(fakes, run_folder))
+    assert same(first, finish(fakes, run_folder, judge=refuse))
     assert (run_folder / "metrics.jsonl").read_text() == before
 
 

@@ -105,6 +105,20 @@ def test_a_line_cut_by_a_crash_is_dropped(fakes, trained: Path) -> None:
     assert metrics.read_text() == before
 
 
+def test_an_evaluation_that_no_checkpoint_knows_of_is_dropped_from_the_log(fakes, run_folder: Path) -> None:
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    train(objective, fakes.batches(), learner, fakes.plan(num_steps=3), run)
+    (run_folder / "checkpoint" / "step-00000003.safetensors").unlink()
+    run.standing = run.standing.model_copy(update={"checked_step": 0})
+    run.save(learner)
+    before = (run_folder / "metrics.jsonl").read_text()
+    with (run_folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "epoch": 0.75, "metrics": {"box/AP": 0.1}}\n')
+    assert resume(fakes, run_folder) == 3
+    assert (run_folder / "metrics.jsonl").read_text() == before
+
+
 def test_tensorboard_gets_the_curves_where_it_is_installed(fakes, run_folder: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
