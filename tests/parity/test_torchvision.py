@@ -95,5 +95,5 @@ def test_detections_equal_torchvisions_on_bundled_pictures(both_models, same, na
 
 @pytest.mark.shared
 def test_detections_equal_torchvisions_on_photographs(both_models, same, shared_data):
-    for path in sorted((shared_data / "coco80" / "images").glob("*.jpg"))[:4]:
+    for path in sorted((shared_data / "coco80" / "images").glob("*.jpg"))[:8]:
         compare(both_models, same, picture(path, 320, 416), path.name)
