@@ -198,7 +198,7 @@ class TrainConfig(Section):
     accumulate: Positive = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what torch takes
     evaluate_every: PositiveFloat = Field(default=1.0, description="epochs between evaluations")
     patience: Positive | None = Field(default=None, description="evaluations without a better score")
     max_dets: Positive = 100
