@@ -6,7 +6,7 @@ masks that are seen are decoded, at the size they are used. Then the sample is f
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -145,12 +145,7 @@ class HorizontalFlip:
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         if _draw_between(0, 1, generator) >= self.probability:
             return sample
-        return replace(
-            sample,
-            image=functional.horizontal_flip(sample.image),
-            boxes=functional.horizontal_flip(sample.boxes),
-            masks=functional.horizontal_flip(sample.masks),
-        )
+        return _flipped(sample, functional.horizontal_flip)
 
 
 @dataclass(frozen=True)
@@ -162,12 +157,7 @@ class VerticalFlip:
     def __call__(self, sample: Sample, generator: torch.Generator) -> Sample:
         if _draw_between(0, 1, generator) >= self.probability:
             return sample
-        return replace(
-            sample,
-            image=functional.vertical_flip(sample.image),
-            boxes=functional.vertical_flip(sample.boxes),
-            masks=functional.vertical_flip(sample.masks),
-        )
+        return _flipped(sample, functional.vertical_flip)
 
 
 @dataclass(frozen=True)
@@ -185,6 +175,10 @@ class ColourJitter:
         ):
             image = adjust(image, _draw_between(1 - self.strength, 1 + self.strength, generator))
         return replace(sample, image=image)
+
+
+def _flipped(sample: Sample, flip: Callable[[Any], Any]) -> Sample:
+    return replace(sample, image=flip(sample.image), boxes=flip(sample.boxes), masks=flip(sample.masks))
 
 
 def _resize(image: Tensor, size: Size) -> Tensor:
