@@ -78,6 +78,8 @@ class RPNConfig(Section):
     num_after_nms_train: Positive = 1000
     num_after_nms_test: Positive = 1000
     nms_threshold: Fraction = 0.7
+    # 3x3 convs before the two outputs; torchvision's second version has two.
+    num_convs: Positive = 1
     # torchvision divides the picture by the map, which is not always 2**k; for weights trained there.
     infer_strides: bool = False
 

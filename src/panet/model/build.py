@@ -60,7 +60,7 @@ def _assemble(config: ModelConfig) -> PANet:
         backbone=backbone,
         top_down=TopDownPath(backbone.channels, channels, norm),
         bottom_up=bottom_up if config.neck.bottom_up else None,
-        rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios)),
+        rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios), rpn.num_convs),
         box_head=_box_head(config, norm),
         mask_head=_mask_head(config, norm),
         cell_anchors={k: cell_anchors(sizes, rpn.anchor_ratios) for k, sizes in enumerate(rpn.anchor_sizes, LEVELS[0])},

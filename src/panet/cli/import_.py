@@ -1,0 +1,80 @@
+"""`panet import`: a checkpoint of the official code, torchvision, Detectron2 or mmdetection -> a model file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from panet.weights.importing import Imported
+
+__all__ = ["import_checkpoint"]
+
+_SHOWN = 20  # names of a list
+
+
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="File of weights: .pth, .pkl, .safetensors.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write, .safetensors.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="official, torchvision, detectron2 or mmdetection; found out where it is clear."),
+    ] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="List what does not fit, and go on.")] = False,
+    all_ids: Annotated[
+        bool, typer.Option("--all-ids", help="Keep torchvision's 91 outputs, not only those of COCO's 80 classes.")
+    ] = False,
+    target: Annotated[
+        Literal["torchvision"] | None, typer.Option("--to", help="Write a state dict for torchvision instead.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
+) -> None:
+    """Make a model file from a checkpoint of another project, or back; every tensor is accounted for."""
+    from panet.errors import CheckpointError
+    from panet.weights.checkpoint import load_model, save_model, save_weights
+    from panet.weights.export import to_torchvision
+    from panet.weights.foreign import is_ours
+    from panet.weights.importing import import_file
+
+    _check_output(output, target, overwrite)
+    if is_ours(checkpoint):
+        if target is None:
+            raise CheckpointError(f"{checkpoint}: is a panet model already: use it, or give --to torchvision")
+        model = load_model(checkpoint)
+        config, labels, state = model.config, model.label_map, model.state
+    else:
+        imported = import_file(checkpoint, source, partial=partial, all_ids=all_ids)
+        _report(imported)
+        config, labels, state = imported.config, imported.label_map, imported.state
+    if target is not None:
+        save_weights(output, to_torchvision(state, config))
+    else:
+        notes = {"imported": f"{imported.source}: {checkpoint.name}", "remarks": "; ".join(imported.remarks)}
+        save_model(output, state, config, labels, notes=notes)
+    typer.echo(f"written: {output}")
+
+
+def _check_output(output: Path, target: str | None, overwrite: bool) -> None:
+    from panet.errors import CheckpointError
+
+    endings = (".safetensors",) if target is None else (".safetensors", ".pth", ".pt")
+    if output.suffix not in endings:
+        raise CheckpointError(f"{output}: the output's name must end in {' or '.join(endings)}")
+    if not output.parent.is_dir():
+        raise CheckpointError(f"{output}: there is no folder {output.parent}: make it first")
+    if output.exists() and not overwrite:
+        raise CheckpointError(f"{output}: exists already: add --overwrite to replace it")
+
+
+def _report(imported: "Imported") -> None:
+    config = imported.config
+    kind = "Faster R-CNN" if config.mask_head is None else "Mask R-CNN"
+    name = "PANet" if config.neck.bottom_up else kind
+    size = f"{config.num_classes} classes, {len(imported.state)} tensors"
+    typer.echo(f"{imported.source}: {name}, {config.backbone.name}, {size}")
+    for remark in imported.remarks:
+        typer.echo(f"- {remark}")
+    for what, names in (("unused", imported.unused), ("missing, now random", imported.missing)):
+        typer.echo(f"- {what}: {len(names)}{': ' if names else ''}{', '.join(names[:_SHOWN])}")
+        if len(names) > _SHOWN:
+            typer.echo(f"  and {len(names) - _SHOWN} more")
