@@ -135,6 +135,9 @@ class ModelConfig(Section):
     box_head: BoxHeadConfig = BoxHeadConfig()
     mask_head: MaskHeadConfig | None = MaskHeadConfig()
     detection: DetectionConfig = DetectionConfig()
+    # Legacy: that of 2018, for weights trained then: boxes whose x2, y2 name the last pixel, anchors rounded at the
+    # scale of a stride, NMS from the threshold on, pictures resized without antialias, masks pasted with a rim.
+    arithmetic: Literal["modern", "legacy"] = "modern"
     # Input size at test: shorter side, and the longer side's limit.
     short_side: Positive = 1000
     max_side: Positive = 1400

@@ -30,36 +30,39 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
     """
     detections = detections.to(torch.device("cpu"))
     results = []
+    last = int(detections.inclusive)  # the pixel that x2, y2 name
     for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist()):
         result: dict[str, Any] = {
             "image_id": image_id,
             "category_id": label_map.category_id(int(detections.labels[i])),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "bbox": [x1, y1, x2 - x1 + last, y2 - y1 + last],
             "score": float(detections.scores[i]),
         }
         if detections.mask_grids is not None:
-            window, left, top = paste_mask(detections.mask_grids[i], detections.boxes[i], size)
+            window, left, top = paste_mask(
+                detections.mask_grids[i], detections.boxes[i], size, inclusive=detections.inclusive
+            )
             result["segmentation"] = encode_window(window.numpy(), left, top, size)
         results.append(result)
     return results
 
 
-def with_ids_of(model: LabelMap, data: LabelMap) -> LabelMap:
+def with_ids_of(model: LabelMap, dataset: LabelMap) -> LabelMap:
     """Give the model's labels the category ids that a data set has for the same names.
 
     Raises:
         DataError: the two do not name the same classes.
     """
-    if model.names == data.names:
-        return data
-    if sorted(model.names) != sorted(data.names) or len(set(data.names)) != len(data):
-        missing = sorted(set(data.names) - set(model.names))
-        surplus = sorted(set(model.names) - set(data.names))
+    if model.names == dataset.names:
+        return dataset
+    if sorted(model.names) != sorted(dataset.names) or len(set(dataset.names)) != len(dataset):
+        missing = sorted(set(dataset.names) - set(model.names))
+        surplus = sorted(set(model.names) - set(dataset.names))
         raise DataError(
             f"the classes differ: only the data has {_listed(missing)}, only the model {_listed(surplus)}: "
             "rename the data's categories, or take another model"
         )
-    ids = dict(zip(data.names, data.category_ids, strict=True))
+    ids = dict(zip(dataset.names, dataset.category_ids, strict=True))
     return LabelMap(tuple(ids[name] for name in model.names), model.names)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from panet.config import ModelConfig
 from panet.errors import ConfigError
@@ -20,7 +21,7 @@ from panet.model.pretrained import load_backbone_weights
 from panet.model.proposals import ProposalRule
 from panet.model.rpn import RPNHead
 from panet.model.top_down import TopDownPath
-from panet.ops.anchors import cell_anchors
+from panet.ops.anchors import cell_anchors, legacy_cell_anchors
 
 __all__ = ["build_model"]
 
@@ -56,6 +57,8 @@ def _assemble(config: ModelConfig) -> PANet:
     channels = config.neck.channels
     bottom_up = BottomUpPath(LEVELS, channels, norm, relu=config.neck.bottom_up_relu)
     rpn = config.rpn
+    legacy = config.arithmetic == "legacy"
+    boxes: dict[str, Any] = {"min_side": 0.0, "inclusive": True} if legacy else {}
     return PANet(
         backbone=backbone,
         top_down=TopDownPath(backbone.channels, channels, norm),
@@ -63,17 +66,23 @@ def _assemble(config: ModelConfig) -> PANet:
         rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios), rpn.num_convs),
         box_head=_box_head(config, norm),
         mask_head=_mask_head(config, norm),
-        cell_anchors={k: cell_anchors(sizes, rpn.anchor_ratios) for k, sizes in enumerate(rpn.anchor_sizes, LEVELS[0])},
-        proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold),
-        detection_rule=DetectionRule(**config.detection.model_dump()),
+        cell_anchors={k: _cell_anchors(config, k) for k in range(LEVELS[0], LEVELS[0] + len(rpn.anchor_sizes))},
+        proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold, **boxes),
+        detection_rule=DetectionRule(**config.detection.model_dump(), **boxes, keep_ties=legacy),
         infer_strides=rpn.infer_strides,
+        legacy_frames=legacy,
     )
+
+
+def _cell_anchors(config: ModelConfig, k: int) -> Tensor:
+    sizes, ratios = config.rpn.anchor_sizes[k - LEVELS[0]], config.rpn.anchor_ratios
+    return legacy_cell_anchors(2**k, sizes, ratios) if config.arithmetic == "legacy" else cell_anchors(sizes, ratios)
 
 
 def _pooling(config: ModelConfig, size: int) -> PoolingFactory:
     samples = config.pooling.samples
     if config.pooling.levels == "assigned":
-        return partial(AssignedPooling, size=size, samples=samples)
+        return partial(AssignedPooling, size=size, samples=samples, inclusive=config.arithmetic == "legacy")
     return partial(AdaptivePooling, LEVELS, size=size, samples=samples, fusion=config.pooling.fusion)
 
 

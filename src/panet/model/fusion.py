@@ -69,15 +69,24 @@ class AdaptivePooling(nn.Module):
 
 
 class AssignedPooling(nn.Module):
-    """Each RoI from the one level that its area assigns, then the first layer (FPN, Eq. 1)."""
+    """Each RoI from the one level that its area assigns, then the first layer (FPN, Eq. 1).
 
-    def __init__(self, layer: Callable[[], nn.Module], *, size: int, samples: int) -> None:
+    Args:
+        layer: makes the first layer of the head.
+        size: side S of the pooled grid.
+        samples: RoIAlign points per bin side.
+        inclusive: the area is that of boxes whose x2, y2 name the last pixel.
+    """
+
+    def __init__(self, layer: Callable[[], nn.Module], *, size: int, samples: int, inclusive: bool = False) -> None:
         super().__init__()
         self.layer = layer()
         self.size = size
         self.samples = samples
+        self.inclusive = inclusive
 
     def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
         """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
-        first: Tensor = self.layer(pool_assigned_level(n, boxes, self.size, self.samples))
+        grids = pool_assigned_level(n, boxes, self.size, self.samples, inclusive=self.inclusive)
+        first: Tensor = self.layer(grids)
         return first

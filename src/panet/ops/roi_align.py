@@ -27,16 +27,18 @@ def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int
     return {k: _pool(feature, rois, k, size, samples) for k, feature in n.items()}
 
 
-def pool_assigned_level(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int) -> Tensor:
+def pool_assigned_level(
+    n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int, *, inclusive: bool = False
+) -> Tensor:
     """Pool each RoI from the level that its area assigns (FPN, Eq. 1).
 
-    Args and frame are those of `pool_all_levels`.
+    Args and frame are those of `pool_all_levels`; `inclusive` is that of `assigned_levels`.
 
     Returns:
         (R, C, S, S), in the order of the boxes.
     """
     rois = _with_image_index(boxes)
-    level = assigned_levels(rois[:, 1:], min(n), max(n))
+    level = assigned_levels(rois[:, 1:], min(n), max(n), inclusive=inclusive)
     some_level = next(iter(n.values()))
     grids = some_level.new_zeros(len(rois), some_level.shape[1], size, size)
     for k, feature in n.items():
@@ -46,10 +48,14 @@ def pool_assigned_level(n: Pyramid, boxes: Sequence[Tensor], size: int, samples:
     return grids
 
 
-def assigned_levels(boxes: Tensor, lowest: int, highest: int) -> Tensor:
-    """Give the level k = floor(4 + log2(sqrt(area) / 224)) of (R, 4) boxes, held within two levels (FPN, Eq. 1)."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
-    level = torch.floor(4 + torch.log2((sides[:, 0] * sides[:, 1]).sqrt() / 224) + 1e-6)
+def assigned_levels(boxes: Tensor, lowest: int, highest: int, *, inclusive: bool = False) -> Tensor:
+    """Give the level k = floor(4 + log2(sqrt(area) / 224)) of (R, 4) boxes, held within two levels (FPN, Eq. 1).
+
+    With `inclusive`, x2 and y2 name the last pixel, and what guards against rounding is added before the logarithm.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2] + int(inclusive)).clamp(min=0)
+    ratio = (sides[:, 0] * sides[:, 1]).sqrt() / 224
+    level = torch.floor(4 + (torch.log2(ratio + 1e-6) if inclusive else torch.log2(ratio) + 1e-6))
     return level.clamp(lowest, highest).to(torch.int64)
 
 

@@ -86,7 +86,9 @@ class Masks(Sequence[Mask]):
         grids = self._detections.mask_grids
         assert grids is not None
         size = (self._size[0] * factor, self._size[1] * factor)
-        mask, left, top = paste_mask(grids[index], self._detections.boxes[index] * factor, size)
+        mask, left, top = paste_mask(
+            grids[index], self._detections.boxes[index] * factor, size, inclusive=self._detections.inclusive
+        )
         return mask.numpy(), left, top
 
     def __repr__(self) -> str:
