@@ -66,6 +66,9 @@ class NeckConfig(Section):
     bottom_up: bool = True
     # The official code drops this ReLU where it has no norm; the paper does not.
     bottom_up_relu: bool = True
+    # mmdetection's PAFPN: the path goes on from P_k + down(...), before `fuse`; and ReLUs in the top-down path.
+    chain_on_presum: bool = False
+    top_down_relu: bool = False
 
 
 class RPNConfig(Section):

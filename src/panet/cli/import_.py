@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from panet.weights.importing import Imported
 
 __all__ = ["import_checkpoint"]
-
-_SHOWN = 20  # names of a list
 
 
 def import_checkpoint(
@@ -24,6 +24,10 @@ def import_checkpoint(
     all_ids: Annotated[
         bool, typer.Option("--all-ids", help="Keep torchvision's 91 outputs, not only those of COCO's 80 classes.")
     ] = False,
+    warm_preset: Annotated[
+        str | None,
+        typer.Option("--warm-start", metavar="PRESET", help="Begin a PANet with them, e.g. panet_r50."),
+    ] = None,
     target: Annotated[
         Literal["torchvision"] | None, typer.Option("--to", help="Write a state dict for torchvision instead.")
     ] = None,
@@ -31,25 +35,38 @@ def import_checkpoint(
 ) -> None:
     """Make a model file from a checkpoint of another project, or back; every tensor is accounted for."""
     from panet.errors import CheckpointError
+    from panet.presets import preset
     from panet.weights.checkpoint import load_model, save_model, save_weights
     from panet.weights.export import to_torchvision
     from panet.weights.foreign import is_ours
     from panet.weights.importing import import_file
+    from panet.weights.warm_start import warm_start
 
     _check_output(output, target, overwrite)
+    if target is not None and warm_preset is not None:
+        raise CheckpointError("--warm-start makes a PANet, which --to torchvision cannot write: give one of them")
+    wanted = preset(warm_preset).model if warm_preset is not None else None
     if is_ours(checkpoint):
-        if target is None:
-            raise CheckpointError(f"{checkpoint}: is a panet model already: use it, or give --to torchvision")
+        if target is None and wanted is None:
+            raise CheckpointError(
+                f"{checkpoint}: is a panet model already: use it, or give --to torchvision or --warm-start"
+            )
         model = load_model(checkpoint)
-        config, labels, state = model.config, model.label_map, model.state
+        config, labels, state, notes = model.config, model.label_map, model.state, model.notes
     else:
         imported = import_file(checkpoint, source, partial=partial, all_ids=all_ids)
         _report(imported)
         config, labels, state = imported.config, imported.label_map, imported.state
+        notes = {"imported": f"{imported.source}: {checkpoint.name}", "remarks": "; ".join(imported.remarks)}
+    if wanted is not None:
+        started = warm_start(state, config, wanted)
+        config, state = started.config, started.state
+        notes = {**notes, "warm start": f"{warm_preset}, new: {', '.join(started.new)}"}
+        for what, names in (("copied", started.copied), ("new", started.new), ("left out", started.left)):
+            _list(what, names)
     if target is not None:
         save_weights(output, to_torchvision(state, config))
     else:
-        notes = {"imported": f"{imported.source}: {checkpoint.name}", "remarks": "; ".join(imported.remarks)}
         save_model(output, state, config, labels, notes=notes)
     typer.echo(f"written: {output}")
 
@@ -74,7 +91,11 @@ def _report(imported: "Imported") -> None:
     typer.echo(f"{imported.source}: {name}, {config.backbone.name}, {size}")
     for remark in imported.remarks:
         typer.echo(f"- {remark}")
-    for what, names in (("unused", imported.unused), ("missing, now random", imported.missing)):
-        typer.echo(f"- {what}: {len(names)}{': ' if names else ''}{', '.join(names[:_SHOWN])}")
-        if len(names) > _SHOWN:
-            typer.echo(f"  and {len(names) - _SHOWN} more")
+    _list("unused", imported.unused)
+    _list("missing, now random", imported.missing)
+
+
+def _list(what: str, names: "Sequence[str]") -> None:
+    typer.echo(f"- {what}: {len(names)}{':' if names else ''}")
+    for name in names:
+        typer.echo(f"    {name}")

@@ -55,13 +55,15 @@ def _assemble(config: ModelConfig) -> PANet:
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
     channels = config.neck.channels
-    bottom_up = BottomUpPath(LEVELS, channels, norm, relu=config.neck.bottom_up_relu)
+    bottom_up = BottomUpPath(
+        LEVELS, channels, norm, relu=config.neck.bottom_up_relu, chain_on_presum=config.neck.chain_on_presum
+    )
     rpn = config.rpn
     legacy = config.arithmetic == "legacy"
     boxes: dict[str, Any] = {"min_side": 0.0, "inclusive": True} if legacy else {}
     return PANet(
         backbone=backbone,
-        top_down=TopDownPath(backbone.channels, channels, norm),
+        top_down=TopDownPath(backbone.channels, channels, norm, relu=config.neck.top_down_relu),
         bottom_up=bottom_up if config.neck.bottom_up else None,
         rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios), rpn.num_convs),
         box_head=_box_head(config, norm),

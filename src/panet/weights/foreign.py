@@ -73,7 +73,7 @@ def _read(path: Path) -> Any:
     if start.startswith(b"PK\x03\x04"):
         _check_inflation(path)
         return _load_torch(path)
-    if start.startswith(b"\x80"):
+    if start.startswith(b"\x80") and start[8:9] != b"{":  # the length of a safetensors header may begin so
         return _load_torch(path) if _LEGACY_MAGIC in start else read_arrays(path.read_bytes(), str(path))
     check_start(path)
     try:

@@ -138,13 +138,15 @@ def _add_habits(parts: dict[str, Any], source: str, settings: str) -> None:
     plain = str(parts["backbone"]["name"]).startswith("resnet")
     if source == "official":
         parts["backbone"]["stride_in_1x1"] = True
-        parts["pixels"] = _BGR_2018
+        parts |= {"pixels": _BGR_2018, "arithmetic": "legacy"}
         parts |= {"short_side": 1000, "max_side": 1400}
     elif source == "torchvision":
         parts.setdefault("rpn", {})["infer_strides"] = True
     elif source == "detectron2":
         parts["backbone"]["stride_in_1x1"] = plain
         parts["pixels"] = _BGR if plain else {**_BGR, "std": _RGB_STD[::-1]}
-    elif "'caffe'" in settings.replace('"', "'"):
+    if source == "mmdetection" and parts["neck"]["bottom_up"]:
+        parts["neck"] |= {"bottom_up_relu": False, "chain_on_presum": True}
+    if source == "mmdetection" and "'caffe'" in settings.replace('"', "'"):
         parts["backbone"]["stride_in_1x1"] = True
         parts["pixels"] = _BGR

@@ -17,17 +17,43 @@ _PLAIN_DTYPE = re.compile(r"[<>|=]?[fiub][1248]")
 _PUTS = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
 
 
-def _reconstruct(kind: type, shape: tuple[int, ...], _: object) -> Any:
-    """Stand for numpy's: an empty array, to be filled by its state, and never a large one."""
-    if kind is not np.ndarray or shape != (0,):
+class _Dtype:
+    """Stands for numpy.dtype: plain numbers only."""
+
+    def __init__(self, name: object, *_: object) -> None:
+        if not isinstance(name, str) or not _PLAIN_DTYPE.fullmatch(name):
+            raise pickle.UnpicklingError(f"an array of {name!r}, not of numbers")
+        self.plain = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.plain = self.plain.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for numpy.ndarray until its content comes; numpy's own reader of a pickle's state is never called."""
+
+    def __init__(self) -> None:
+        self.plain = np.empty(0, np.float32)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, columns_first, content = state
+        self.plain = _frombuffer(content, dtype, shape, "F" if columns_first else "C").plain
+
+
+def _reconstruct(kind: object, shape: object, _: object) -> _Array:
+    if kind is not _Array or shape != (0,):
         raise pickle.UnpicklingError("an array that begins with a shape")
-    return np.empty((0,), np.int8)
+    return _Array()
 
 
-def _dtype(name: object, *_: object) -> Any:
-    if not isinstance(name, str) or not _PLAIN_DTYPE.fullmatch(name):
-        raise pickle.UnpicklingError(f"an array of {name!r}, not of numbers")
-    return np.dtype(name)
+def _frombuffer(content: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.plain = np.frombuffer(content, dtype.plain).reshape(shape, order="F" if order == "F" else "C")
+    return array
+
+
+def _empty_bytes() -> bytes:
+    return b""
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -37,13 +63,10 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _frombuffer(content: bytes, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
 _ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("__builtin__", "bytes"): _empty_bytes,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
@@ -62,7 +85,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_arrays(content: bytes, name: str) -> Any:
-    """Give what a pickle holds: built-in containers, numbers, text and numpy arrays.
+    """Give what a pickle holds: built-in containers, numbers, text, and numpy arrays in mappings, two levels deep.
 
     Args:
         content: the file's bytes.
@@ -73,10 +96,19 @@ def read_arrays(content: bytes, name: str) -> Any:
     """
     try:
         _check_memo(content)
-        return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        document = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # a damaged pickle raises many types; all of them mean: not to be used
         lines = str(error).splitlines() or [type(error).__name__]
         raise CheckpointError(f"{name}: not read: {lines[0]}: a pickle may hold arrays of numbers only") from error
+    return _with_arrays(document, levels=2)
+
+
+def _with_arrays(value: Any, levels: int) -> Any:
+    if isinstance(value, _Array):
+        return value.plain
+    if isinstance(value, dict) and levels:
+        return {key: _with_arrays(each, levels - 1) for key, each in value.items()}
+    return value
 
 
 def _check_memo(content: bytes) -> None:
