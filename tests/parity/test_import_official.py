@@ -1,9 +1,14 @@
 """Checkpoints in the official layout become models of the released presets, every tensor in its place."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from panet.cli.main import run
+from panet.ops.rle import decode
 from panet.presets import preset
 from panet.weights.checkpoint import load_model
 from panet.weights.coco import COCO
@@ -81,6 +86,55 @@ def test_partial_lists_what_does_not_fit_and_goes_on(official_keys, zeros, tmp_p
     assert "unused: 1:\n    Box_Head.extra\n" in printed
     assert "missing, now random: 1:\n    RPN.FPN_RPN_conv.bias\n" in printed
     assert "rpn.conv.bias" in load_model(out).state
+
+
+SMALL = {
+    "short_side": 128,
+    "max_side": 192,
+    "rpn.num_before_nms_test": 100,
+    "rpn.num_after_nms_test": 40,
+    "detection.max_detections": 20,
+}
+
+
+def test_the_recorded_detections_come_out_of_the_command_line(oracle, same, official_keys, made_weights, tmp_path):
+    recorded, name = oracle("13"), "13 through panet import and predict"
+    weights = {key: made_weights(key, shape) for key, shape in official_keys("mask").items()}
+    Image.fromarray(recorded["in.image_bgr_uint8"].numpy()[:, :, ::-1]).save(tmp_path / "picture.png")
+    settings = [part for key, value in SMALL.items() for part in ("--set", f"model.{key}={value}")]
+    checkpoint, model, out = str(write(tmp_path / "x.pth", weights)), str(tmp_path / "m.safetensors"), tmp_path / "out"
+    assert run(["import", checkpoint, "-o", model, *settings]) == 0
+    assert (
+        run(["predict", model, str(tmp_path / "picture.png"), "-o", str(out), "--score", "0.05", "--no-overlays"]) == 0
+    )
+    document = json.loads((out / "results.json").read_text())
+    found = document["annotations"] if isinstance(document, dict) else document
+    found = sorted(found, key=lambda each: -each["score"])
+    order = np.argsort(-recorded["out.det_scores"].numpy(), kind="stable")
+    labels = [COCO.label(each["category_id"]) for each in found]
+    assert labels == recorded["out.det_labels"][order].tolist()
+    same(name, "scores", torch.tensor([each["score"] for each in found]), recorded["out.det_scores"][order])
+    corners = np.array([each["bbox"] for each in found])
+    corners[:, 2:] += corners[:, :2] - 1  # x2, y2 name the last pixel
+    same(name, "boxes", torch.from_numpy(corners), recorded["out.det_boxes"][order], atol=0.02 / 140)
+    expected = np.unpackbits(recorded["out.det_bitmap"][order].numpy(), axis=1)[:, : 100 * 140].reshape(-1, 100, 140)
+    masks = np.stack([decode(each["segmentation"]) for each in found])
+    assert int((masks != expected.astype(bool)).sum()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("assignment", "what"),
+    [
+        ("train.seed=1", "begin with model."),
+        ("model.neck.channels=128", "--set: weights do not fit the model: misshapen"),
+        ("model.nek.channels=128", "did you mean"),
+    ],
+)
+def test_a_setting_that_does_not_fit_the_weights_is_refused(official_keys, zeros, tmp_path, capsys, assignment, what):
+    path, out = write(tmp_path / "x.pth", zeros(official_keys("det"))), tmp_path / "model.safetensors"
+    assert run(["import", str(path), "-o", str(out), "--set", assignment]) == 2
+    assert what in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_convert_tells_what_is_left_over(official_keys):

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from torch import Tensor
+
+    from panet.config import ModelConfig
     from panet.weights.importing import Imported
 
 __all__ = ["import_checkpoint"]
@@ -24,6 +27,10 @@ def import_checkpoint(
     all_ids: Annotated[
         bool, typer.Option("--all-ids", help="Keep torchvision's 91 outputs, not only those of COCO's 80 classes.")
     ] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the model, e.g. model.short_side=800."),
+    ] = None,
     warm_preset: Annotated[
         str | None,
         typer.Option("--warm-start", metavar="PRESET", help="Begin a PANet with them, e.g. panet_r50."),
@@ -64,11 +71,28 @@ def import_checkpoint(
         notes = {**notes, "warm start": f"{warm_preset}, new: {', '.join(started.new)}"}
         for what, names in (("copied", started.copied), ("new", started.new), ("left out", started.left)):
             _list(what, names)
+    if assignments:
+        config = _changed(config, state, assignments)
     if target is not None:
         save_weights(output, to_torchvision(state, config))
     else:
         save_model(output, state, config, labels, notes=notes)
     typer.echo(f"written: {output}")
+
+
+def _changed(config: "ModelConfig", state: "Mapping[str, Tensor]", assignments: list[str]) -> "ModelConfig":
+    """Change settings that leave the network's parts as they are."""
+    from panet.config import Config
+    from panet.errors import ConfigError
+    from panet.settings import changed
+    from panet.weights.checkpoint import check_fit
+
+    for assignment in assignments:
+        if not assignment.startswith("model."):
+            raise ConfigError(f"--set {assignment}: a model file holds settings of model only: begin with model.")
+    config = changed(Config(model=config), assignments).model
+    check_fit("--set", state, config)
+    return config
 
 
 def _check_output(output: Path, target: str | None, overwrite: bool) -> None:

@@ -19,7 +19,7 @@ from panet.model.panet import PANet
 from panet.structures import LabelMap
 from panet.weights.header import CHECKSUM, ENTRY, FORMAT, Entry, check_start, digest, read_entry
 
-__all__ = ["BUNDLED", "ModelFile", "load_model", "model_path", "restore", "save_model", "save_weights"]
+__all__ = ["BUNDLED", "ModelFile", "check_fit", "load_model", "model_path", "restore", "save_model", "save_weights"]
 
 BUNDLED = {"bundled": "nuclei_lite.safetensors", "nuclei": "nuclei_lite.safetensors"}
 """Name -> file of a model that is part of the package."""
@@ -189,16 +189,22 @@ def restore(path: str | Path) -> tuple[PANet, ModelFile]:
         CheckpointError: as `load_model`; or the weights do not fit the settings.
     """
     model_file = load_model(path)
-    try:
-        model = build_model(model_file.config, load_backbone=False)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: header: {error}") from error
-    _check_fit(path, model_file.state, model.state_dict())
+    model = check_fit(path, model_file.state, model_file.config)
     model.load_state_dict(model_file.state)
     return model.eval(), model_file
 
 
-def _check_fit(path: str | Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def check_fit(path: str | Path, state: Mapping[str, Tensor], config: ModelConfig) -> PANet:
+    """Build the model of some settings, with random weights, and compare names and shapes with a state dict's.
+
+    Raises:
+        CheckpointError: they differ, or there is no such model; begins with `path`.
+    """
+    try:
+        model = build_model(config, load_backbone=False)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: header: {error}") from error
+    wanted = model.state_dict()
     missing = [name for name in wanted if name not in state]
     extra = [name for name in state if name not in wanted]
     misshapen = [
@@ -213,3 +219,4 @@ def _check_fit(path: str | Path, state: Mapping[str, Tensor], wanted: Mapping[st
     ]
     if problems:
         raise CheckpointError(f"{path}: weights do not fit the model: {'; '.join(problems)}: take another file")
+    return model
