@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from panet.config import ModelConfig
+    from panet.weights.checkpoint import ModelFile
     from panet.weights.importing import Imported
 
 __all__ = ["import_checkpoint"]
@@ -43,41 +44,51 @@ def import_checkpoint(
     """Make a model file from a checkpoint of another project, or back; every tensor is accounted for."""
     from panet.errors import CheckpointError
     from panet.presets import preset
-    from panet.weights.checkpoint import load_model, save_model, save_weights
+    from panet.weights.checkpoint import save_model, save_weights
     from panet.weights.export import to_torchvision
     from panet.weights.foreign import is_ours
-    from panet.weights.importing import import_file
-    from panet.weights.warm_start import warm_start
 
     _check_output(output, target, overwrite)
     if target is not None and warm_preset is not None:
         raise CheckpointError("--warm-start makes a PANet, which --to torchvision cannot write: give one of them")
     wanted = preset(warm_preset).model if warm_preset is not None else None
-    if is_ours(checkpoint):
-        if target is None and wanted is None:
-            raise CheckpointError(
-                f"{checkpoint}: is a panet model already: use it, or give --to torchvision or --warm-start"
-            )
-        model = load_model(checkpoint)
-        config, labels, state, notes = model.config, model.label_map, model.state, model.notes
-    else:
-        imported = import_file(checkpoint, source, partial=partial, all_ids=all_ids)
-        _report(imported)
-        config, labels, state = imported.config, imported.label_map, imported.state
-        notes = {"imported": f"{imported.source}: {checkpoint.name}", "remarks": "; ".join(imported.remarks)}
+    if target is None and wanted is None and is_ours(checkpoint):
+        raise CheckpointError(
+            f"{checkpoint}: is a panet model already: use it, or give --to torchvision or --warm-start"
+        )
+    model = _read(checkpoint, source, partial, all_ids)
     if wanted is not None:
-        started = warm_start(state, config, wanted)
-        config, state = started.config, started.state
-        notes = {**notes, "warm start": f"{warm_preset}, new: {', '.join(started.new)}"}
-        for what, names in (("copied", started.copied), ("new", started.new), ("left out", started.left)):
-            _list(what, names)
-    if assignments:
-        config = _changed(config, state, assignments)
+        model = _started(model, wanted, str(warm_preset))
+    config = _changed(model.config, model.state, assignments) if assignments else model.config
     if target is not None:
-        save_weights(output, to_torchvision(state, config))
+        save_weights(output, to_torchvision(model.state, config))
     else:
-        save_model(output, state, config, labels, notes=notes)
+        save_model(output, model.state, config, model.label_map, notes=model.notes)
     typer.echo(f"written: {output}")
+
+
+def _read(checkpoint: Path, source: str | None, partial: bool, all_ids: bool) -> "ModelFile":
+    from panet.weights.checkpoint import ModelFile, load_model
+    from panet.weights.foreign import is_ours
+    from panet.weights.importing import import_file
+
+    if is_ours(checkpoint):
+        return load_model(checkpoint)
+    imported = import_file(checkpoint, source, partial=partial, all_ids=all_ids)
+    _report(imported)
+    notes = {"imported": f"{imported.source}: {checkpoint.name}", "remarks": "; ".join(imported.remarks)}
+    return ModelFile(imported.config, imported.label_map, imported.state, notes)
+
+
+def _started(model: "ModelFile", target: "ModelConfig", name: str) -> "ModelFile":
+    from panet.weights.checkpoint import ModelFile
+    from panet.weights.warm_start import warm_start
+
+    started = warm_start(model.state, model.config, target)
+    for what, names in (("copied", started.copied), ("new", started.new), ("left out", started.left)):
+        _list(what, names)
+    notes = {**model.notes, "warm start": f"{name}, new: {', '.join(started.new)}"}
+    return ModelFile(started.config, model.label_map, started.state, notes)
 
 
 def _changed(config: "ModelConfig", state: "Mapping[str, Tensor]", assignments: list[str]) -> "ModelConfig":
