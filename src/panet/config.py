@@ -81,6 +81,8 @@ class RPNConfig(Section):
     num_after_nms_train: Positive = 1000
     num_after_nms_test: Positive = 1000
     nms_threshold: Fraction = 0.7
+    # Edges of anchors are whole pixels; not so in Detectron2 and mmdetection.
+    round_anchors: bool = True
     # 3x3 convs before the two outputs; torchvision's second version has two.
     num_convs: Positive = 1
     # torchvision divides the picture by the map, which is not always 2**k; for weights trained there.
@@ -104,7 +106,10 @@ class PoolingConfig(Section):
     fusion: Literal["max", "sum"] = "max"
     box_size: Positive = 7
     mask_size: Positive = 14
-    samples: Positive = 2
+    # RoIAlign points per bin side; 0: as many as feature pixels, as Detectron2 and mmdetection take.
+    samples: Count = 2
+    # RoIs are shifted by half a pixel, as there.
+    aligned: bool = False
 
 
 class BoxHeadConfig(Section):

@@ -135,6 +135,11 @@ def test_a_checkpoint_of_detectron2_is_consumed_whole(tmp_path, backbone, mask):
     assert model.config.backbone.name == backbone
     assert model.config.backbone.stride_in_1x1 == (backbone != "resnext101_32x8d")
     assert model.config.pixels.channels == "bgr"
+    assert (model.config.pooling.samples, model.config.pooling.aligned, model.config.rpn.round_anchors) == (
+        0,
+        True,
+        False,
+    )
     assert model.config.pixels.mean == (103.53, 116.28, 123.675)
 
 

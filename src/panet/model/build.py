@@ -78,14 +78,16 @@ def _assemble(config: ModelConfig) -> PANet:
 
 def _cell_anchors(config: ModelConfig, k: int) -> Tensor:
     sizes, ratios = config.rpn.anchor_sizes[k - LEVELS[0]], config.rpn.anchor_ratios
-    return legacy_cell_anchors(2**k, sizes, ratios) if config.arithmetic == "legacy" else cell_anchors(sizes, ratios)
+    if config.arithmetic == "legacy":
+        return legacy_cell_anchors(2**k, sizes, ratios)
+    return cell_anchors(sizes, ratios, rounded=config.rpn.round_anchors)
 
 
 def _pooling(config: ModelConfig, size: int) -> PoolingFactory:
-    samples = config.pooling.samples
+    align: dict[str, Any] = {"size": size, "samples": config.pooling.samples, "aligned": config.pooling.aligned}
     if config.pooling.levels == "assigned":
-        return partial(AssignedPooling, size=size, samples=samples, inclusive=config.arithmetic == "legacy")
-    return partial(AdaptivePooling, LEVELS, size=size, samples=samples, fusion=config.pooling.fusion)
+        return partial(AssignedPooling, **align, inclusive=config.arithmetic == "legacy")
+    return partial(AdaptivePooling, LEVELS, **align, fusion=config.pooling.fusion)
 
 
 def _box_head(config: ModelConfig, norm: NormFactory) -> BoxHead:

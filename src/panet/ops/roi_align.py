@@ -12,23 +12,30 @@ __all__ = ["assigned_levels", "pool_all_levels", "pool_assigned_level"]
 Pyramid = dict[int, Tensor]
 
 
-def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int) -> Pyramid:
+def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int, *, aligned: bool = False) -> Pyramid:
     """Pool each RoI from every level (PANet, Sec. 3.2); no level is picked by box size.
 
     Args:
         n: level k -> (B, C, H_k, W_k), stride 2**k.
         boxes: B tensors (R_i, 4), xyxy in pixels of the padded network input.
         size: side S of the pooled grid.
-        samples: RoIAlign sampling points per bin side.
+        samples: RoIAlign sampling points per bin side; 0: as many as the bin has feature pixels.
+        aligned: RoIs are shifted by half a feature pixel, and may be smaller than one (Detectron2's ROIAlignV2).
     Returns:
         Level k -> (R, C, S, S) with R = sum of R_i; every level lists the RoIs in one order.
     """
     rois = _with_image_index(boxes)
-    return {k: _pool(feature, rois, k, size, samples) for k, feature in n.items()}
+    return {k: _pool(feature, rois, k, size, samples, aligned) for k, feature in n.items()}
 
 
 def pool_assigned_level(
-    n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int, *, inclusive: bool = False
+    n: Pyramid,
+    boxes: Sequence[Tensor],
+    size: int,
+    samples: int,
+    *,
+    inclusive: bool = False,
+    aligned: bool = False,
 ) -> Tensor:
     """Pool each RoI from the level that its area assigns (FPN, Eq. 1).
 
@@ -44,7 +51,7 @@ def pool_assigned_level(
     for k, feature in n.items():
         here = (level == k).nonzero().flatten()
         # index_copy rather than a masked write: differentiable, and the order of the RoIs stays.
-        grids = grids.index_copy(0, here, _pool(feature, rois[here], k, size, samples).to(grids.dtype))
+        grids = grids.index_copy(0, here, _pool(feature, rois[here], k, size, samples, aligned).to(grids.dtype))
     return grids
 
 
@@ -59,11 +66,11 @@ def assigned_levels(boxes: Tensor, lowest: int, highest: int, *, inclusive: bool
     return level.clamp(lowest, highest).to(torch.int64)
 
 
-def _pool(feature: Tensor, rois: Tensor, k: int, size: int, samples: int) -> Tensor:
-    """RoIAlign of (R, 5) RoIs on level k, (R, C, S, S): no half-pixel shift, sides of a feature pixel or more."""
-    if feature.device.type == "cpu":
+def _pool(feature: Tensor, rois: Tensor, k: int, size: int, samples: int, aligned: bool) -> Tensor:
+    """RoIAlign of (R, 5) RoIs on level k, (R, C, S, S); if not aligned, sides of a feature pixel or more."""
+    if feature.device.type == "cpu" and samples and not aligned:
         return _pool_as_bags(feature, rois, 2.0**-k, size, samples)
-    pooled: Tensor = roi_align(feature, rois.to(feature.dtype), size, 2.0**-k, samples, aligned=False)
+    pooled: Tensor = roi_align(feature, rois.to(feature.dtype), size, 2.0**-k, samples, aligned=aligned)
     return pooled
 
 

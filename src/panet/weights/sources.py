@@ -145,6 +145,9 @@ def _add_habits(parts: dict[str, Any], source: str, settings: str) -> None:
     elif source == "detectron2":
         parts["backbone"]["stride_in_1x1"] = plain
         parts["pixels"] = _BGR if plain else {**_BGR, "std": _RGB_STD[::-1]}
+    if source in ("detectron2", "mmdetection"):
+        parts["pooling"] |= {"samples": 0, "aligned": True}
+        parts["rpn"] = {"round_anchors": False}
     if source == "mmdetection" and parts["neck"]["bottom_up"]:
         parts["neck"] |= {"bottom_up_relu": False, "chain_on_presum": True}
     if source == "mmdetection" and "'caffe'" in settings.replace('"', "'"):
