@@ -95,8 +95,8 @@ def _changed(config: "ModelConfig", state: "Mapping[str, Tensor]", assignments: 
     """Change settings that leave the network's parts as they are."""
     from panet.config import Config
     from panet.errors import ConfigError
-    from panet.settings import changed
     from panet.model.build import build_model
+    from panet.settings import changed
     from panet.weights.checkpoint import check_fit
 
     for assignment in assignments:

@@ -214,4 +214,3 @@ def check_fit(path: str | Path, state: Mapping[str, Tensor], wanted: Mapping[str
     ]
     if problems:
         raise CheckpointError(f"{path}: weights do not fit the model: {'; '.join(problems)}: take another file")
-    return model
