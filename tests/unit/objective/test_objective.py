@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from panet.config import ObjectiveConfig
+from panet.config import ObjectiveConfig, PoolingConfig
 from panet.model.build import build_model
+from panet.model.detections import BOX_WEIGHTS
 from panet.model.rpn import RPNOutput
+from panet.objective.box_loss import box_loss
 from panet.objective.build import build_objective
 from panet.objective.objective import Objective
-from panet.ops.boxes import encode
+from panet.objective.targets import anchor_labels, sample_rois
+from panet.ops.boxes import decode, encode
 from panet.structures import Batch
 
 NAMES = ["objectness", "rpn_box", "class", "box", "mask"]
@@ -63,8 +66,6 @@ def test_losses_are_finite_scalars_and_every_parameter_has_a_gradient(build, mak
 
 @pytest.mark.parametrize("levels", ["all", "assigned"])
 def test_without_objects_boxes_and_masks_cost_nothing_and_leave_their_layers_alone(build, make_batch, levels):
-    from panet.config import PoolingConfig
-
     objective = build(pooling=PoolingConfig(levels=levels))
     losses = judge(objective, make_batch(boxes=()))
     assert (losses["rpn_box"], losses["box"], losses["mask"]) == (0, 0, 0)
@@ -138,8 +139,6 @@ class PerfectRPN(nn.Module):
         self.head = objective.model.rpn
 
     def forward(self, n):
-        from panet.objective.targets import anchor_labels
-
         output = self.head(n)
         anchors = self.objective.model.anchors(output, self.batch.images)
         objectness, deltas = {}, {}
@@ -168,6 +167,28 @@ def test_a_perfect_rpn_has_no_loss_and_a_stubborn_one_much(build, make_batch):
     assert values(judge(objective, batch))["objectness"] > 1
 
 
+def test_the_box_head_learns_the_deltas_that_detection_decodes(build, make_batch, monkeypatch):
+    objective, batch, rois, learned = build(), make_batch(num_images=1), [], []
+    near = torch.tensor([[8.0, 3, 44, 37], [25, 22, 82, 50]])  # IoU above 0.5 with the first and the second object
+
+    def keep_rois(*arguments):
+        rois.extend(sample_rois(*arguments))
+        return rois
+
+    def keep_targets(deltas, labels, targets, beta):
+        learned.append(targets)
+        return box_loss(deltas, labels, targets, beta)
+
+    monkeypatch.setattr("panet.objective.objective.propose", lambda *arguments: [near])
+    monkeypatch.setattr("panet.objective.objective.sample_rois", keep_rois)
+    monkeypatch.setattr("panet.objective.objective.box_loss", keep_targets)
+    judge(objective, batch)
+    (sampled,), (targets,) = rois, learned
+    assert sampled.num_positive == len(targets) == 4
+    boxes = decode(targets, sampled.boxes, weights=BOX_WEIGHTS)
+    torch.testing.assert_close(boxes, batch.targets[0].boxes[sampled.index], rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("limit", [1, 3, None])
 def test_the_masks_that_train_are_limited_for_each_picture(build, make_batch, limit, monkeypatch):
     objective = build(ObjectiveConfig(roi_samples=16, roi_positive_fraction=0.5, mask_samples=limit))
@@ -188,11 +209,11 @@ def test_the_masks_that_train_are_limited_for_each_picture(build, make_batch, li
 def test_crowds_and_what_lies_in_them_take_no_part(build, make_batch, monkeypatch):
     objective = build(ObjectiveConfig(roi_samples=1000, rpn_samples=10**6))
     drawn = []
-    sample_rois = Objective._box_losses
+    box_losses = Objective._box_losses
 
     def spy(self, n, rois, targets):
         drawn.extend(rois)
-        return sample_rois(self, n, rois, targets)
+        return box_losses(self, n, rois, targets)
 
     monkeypatch.setattr(Objective, "_box_losses", spy)
     losses = judge(objective, make_batch(num_images=1, boxes=((0, 0, 90, 60),), labels=(2,), crowd=(True,)))
