@@ -66,6 +66,9 @@ class NeckConfig(Section):
     bottom_up: bool = True
     # The official code drops this ReLU where it has no norm; the paper does not.
     bottom_up_relu: bool = True
+    # mmdetection's PAFPN: the path goes on from P_k + down(...), before `fuse`; and ReLUs in the top-down path.
+    chain_on_presum: bool = False
+    top_down_relu: bool = False
 
 
 class RPNConfig(Section):
@@ -78,6 +81,10 @@ class RPNConfig(Section):
     num_after_nms_train: Positive = 1000
     num_after_nms_test: Positive = 1000
     nms_threshold: Fraction = 0.7
+    # Edges of anchors are whole pixels; not so in Detectron2 and mmdetection.
+    round_anchors: bool = True
+    # 3x3 convs before the two outputs; torchvision's second version has two.
+    num_convs: Positive = 1
     # torchvision divides the picture by the map, which is not always 2**k; for weights trained there.
     infer_strides: bool = False
 
@@ -99,7 +106,10 @@ class PoolingConfig(Section):
     fusion: Literal["max", "sum"] = "max"
     box_size: Positive = 7
     mask_size: Positive = 14
-    samples: Positive = 2
+    # RoIAlign points per bin side; 0: as many as feature pixels, as Detectron2 and mmdetection take.
+    samples: Count = 2
+    # RoIs are shifted by half a pixel, as there.
+    aligned: bool = False
 
 
 class BoxHeadConfig(Section):
@@ -133,6 +143,9 @@ class ModelConfig(Section):
     box_head: BoxHeadConfig = BoxHeadConfig()
     mask_head: MaskHeadConfig | None = MaskHeadConfig()
     detection: DetectionConfig = DetectionConfig()
+    # Legacy: that of 2018, for weights trained then: boxes whose x2, y2 name the last pixel, anchors rounded at the
+    # scale of a stride, NMS from the threshold on, pictures resized without antialias, masks pasted with a rim.
+    arithmetic: Literal["modern", "legacy"] = "modern"
     # Input size at test: shorter side, and the longer side's limit.
     short_side: Positive = 1000
     max_side: Positive = 1400

@@ -19,7 +19,7 @@ from panet.config import Config
 from panet.errors import ConfigError, nearest
 from panet.presets import preset
 
-__all__ = ["differences", "read_config", "to_yaml"]
+__all__ = ["changed", "differences", "read_config", "to_yaml"]
 
 _DEFAULT = "panet_r50"
 
@@ -104,6 +104,14 @@ def read_config(path: Path | None, preset_name: str | None, assignments: Sequenc
         settings, where = preset(preset_name or _DEFAULT).model_dump(mode="json", exclude_unset=True), ""
     if not assignments:
         return _check(settings, where)
+    for assignment in assignments:
+        _assign(settings, assignment)
+    return _check(settings, "--set ")
+
+
+def changed(config: Config, assignments: Sequence[str]) -> Config:
+    """Give settings changed by assignments, as `read_config` takes them; the same errors."""
+    settings = config.model_dump(mode="json")
     for assignment in assignments:
         _assign(settings, assignment)
     return _check(settings, "--set ")

@@ -28,17 +28,30 @@ class ImageBatch:
         tensor: (B, 3, H, W) normalised pixels; H and W are multiples of 32.
         sizes: B pairs (h, w) in input px before padding.
         original_sizes: B pairs (H0, W0) in image px.
+        factors: B factors of both sides between the two sizes, if other than what the rounded sizes tell.
     """
 
     tensor: Tensor
     sizes: tuple[Size, ...]
     original_sizes: tuple[Size, ...]
+    factors: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         assert self.tensor.ndim == 4, self.tensor.shape
         assert len(self.tensor) == len(self.sizes) == len(self.original_sizes)
         height, width = self.tensor.shape[-2:]
         assert all(h <= height and w <= width for h, w in self.sizes), (self.sizes, self.tensor.shape)
+        assert self.factors is None or len(self.factors) == len(self.sizes)
+
+    @property
+    def scales(self) -> tuple[tuple[float, float], ...]:
+        """Give B pairs (y, x): input px per image px."""
+        if self.factors is not None:
+            return tuple((factor, factor) for factor in self.factors)
+        return tuple(
+            (size[0] / original[0], size[1] / original[1])
+            for size, original in zip(self.sizes, self.original_sizes, strict=True)
+        )
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -120,12 +133,14 @@ class Detections:
         scores: (D,) in 0..1.
         labels: (D,) int64 in 1..K.
         mask_grids: (D, M, M) probabilities on a grid that spans each box, or None without a mask branch.
+        inclusive: x2, y2 name the last pixel (models of 2018); masks are pasted accordingly.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
     mask_grids: Tensor | None = None
+    inclusive: bool = False
 
     def __post_init__(self) -> None:
         num_detections = len(self.boxes)
@@ -140,11 +155,17 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> "Detections":
         grids = None if self.mask_grids is None else self.mask_grids[index]
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], grids)
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], grids, self.inclusive)
 
     def to(self, device: torch.device) -> "Detections":
         grids = None if self.mask_grids is None else self.mask_grids.to(device)
-        return Detections(self.boxes.to(device), self.scores.to(device), self.labels.to(device), grids)
+        return replace(
+            self,
+            boxes=self.boxes.to(device),
+            scores=self.scores.to(device),
+            labels=self.labels.to(device),
+            mask_grids=grids,
+        )
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,36 @@ def made_weights() -> Callable[[str, tuple[int, ...]], Tensor]:
     return lambda key, shape: torch.from_numpy(module.det_tensor(key, shape))
 
 
+def _spread_outputs(model: Any) -> None:
+    """Scale the output layers so that logits and deltas vary as in a trained model: thousands of boxes compete."""
+    head = model.roi_heads
+    wanted = {
+        model.rpn.head.cls_logits: 2.0,
+        model.rpn.head.bbox_pred: 0.3,
+        head.box_predictor.cls_score: 2.0,
+        head.box_predictor.bbox_pred: 1.0,
+    }
+    if head.mask_predictor is not None:
+        wanted[head.mask_predictor.mask_fcn_logits] = 2.0
+
+    def rescale(layer: Any, inputs: Any, output: Tensor) -> Tensor | None:
+        if output.numel() and layer in wanted:
+            layer.weight.data *= wanted.pop(layer) / output.std()
+        return torch.nn.functional.linear(inputs[0], layer.weight, layer.bias) if inputs[0].ndim == 2 else None
+
+    hooks = [layer.register_forward_hook(rescale) for layer in wanted]
+    for _ in range(3):  # stage by stage: each pass sees the layers before it rescaled
+        model([torch.rand(3, 256, 256)])
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.fixture(scope="session")
+def spread_outputs() -> Callable[[Any], None]:
+    """Make a torchvision model with random weights detect much."""
+    return _spread_outputs
+
+
 @pytest.fixture
 def same(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     """Check `got` against `expected` within atol * max(1, |expected|max); the error goes into the table."""

@@ -17,30 +17,8 @@ from panet.weights.tables import torchvision
 NUM_CLASSES = 91  # theirs, with the background
 
 
-def spread_outputs(model):
-    """Scale the output layers so that logits and deltas vary as in a trained model: thousands of boxes compete."""
-    wanted = {
-        model.rpn.head.cls_logits: 2.0,
-        model.rpn.head.bbox_pred: 0.3,
-        model.roi_heads.box_predictor.cls_score: 2.0,
-        model.roi_heads.box_predictor.bbox_pred: 1.0,
-        model.roi_heads.mask_predictor.mask_fcn_logits: 2.0,
-    }
-
-    def rescale(layer, inputs, output):
-        if output.numel() and layer in wanted:
-            layer.weight.data *= wanted.pop(layer) / output.std()
-        return torch.nn.functional.linear(inputs[0], layer.weight, layer.bias) if inputs[0].ndim == 2 else None
-
-    hooks = [layer.register_forward_hook(rescale) for layer in wanted]
-    for _ in range(3):  # stage by stage: each pass sees the layers before it rescaled
-        model([torch.rand(3, 256, 256)])
-    for hook in hooks:
-        hook.remove()
-
-
 @pytest.fixture(scope="module")
-def both_models():
+def both_models(spread_outputs):
     """torchvision's model with random weights that detect much, and ours with the same weights.
 
     torchvision infers the strides of its anchors from the picture, so ours is told to do the same.

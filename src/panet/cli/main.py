@@ -19,6 +19,7 @@ from panet import __version__
 from panet.cli.config import show_config
 from panet.cli.demo import demo
 from panet.cli.eval import evaluate
+from panet.cli.import_ import import_checkpoint
 from panet.cli.predict import predict
 from panet.cli.train import train
 from panet.errors import PANetError
@@ -46,6 +47,7 @@ app.command("train", short_help="Train a model on a COCO data set.")(train)
 app.command("eval", short_help="Print the AP of a model on a data set.")(evaluate)
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
+app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
 app.command("config", short_help="Print the settings of a model.")(show_config)
 
 

@@ -18,7 +18,7 @@ _STRIDE = 32  # of the coarsest backbone level: every level's size is then whole
 
 @dataclass(frozen=True)
 class Normalise:
-    """(3, h, w) uint8 RGB -> (pixel - mean) / std, float32.
+    """(3, h, w) RGB, uint8 or float32 0..255 -> (pixel - mean) / std, float32.
 
     Args:
         mean, std: by channel, in the order of the output.
@@ -32,22 +32,30 @@ class Normalise:
     def __call__(self, image: Tensor) -> Tensor:
         pixels = image.flip(0) if self.bgr else image
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return pixels.to(torch.float32).sub_(mean).div_(std)
+        return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
-def make_image_batch(images: Sequence[Tensor], original_sizes: Sequence[Size], pixels: Normalise) -> ImageBatch:
+def make_image_batch(
+    images: Sequence[Tensor],
+    original_sizes: Sequence[Size],
+    pixels: Normalise,
+    factors: Sequence[float | None] = (),
+) -> ImageBatch:
     """Normalise pictures, then pad them with zeros at the right and bottom to one size, a multiple of 32.
 
     Args:
-        images: B of (3, h, w) uint8 RGB.
+        images: B of (3, h, w) RGB, uint8 or float32 0..255.
         original_sizes: B pairs (H0, W0) in image px.
+        pixels: what makes them network input.
+        factors: of the pictures' views; only if all have one does the batch tell them.
     """
     sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
     height, width = (-(-max(sides) // _STRIDE) * _STRIDE for sides in zip(*sizes, strict=True))
     tensor = torch.zeros(len(images), 3, height, width)
     for row, image, (h, w) in zip(tensor, images, sizes, strict=True):
         row[:, :h, :w] = pixels(image)
-    return ImageBatch(tensor, tuple(sizes), tuple(original_sizes))
+    known = tuple(factor for factor in factors if factor is not None)
+    return ImageBatch(tensor, tuple(sizes), tuple(original_sizes), known if len(known) == len(sizes) else None)
 
 
 def collate(samples: Sequence[Sample], pixels: Normalise) -> Batch:
@@ -63,7 +71,8 @@ def collate(samples: Sequence[Sample], pixels: Normalise) -> Batch:
         )
         for sample in samples
     )
-    return Batch(make_image_batch(images, [sample.original_size for sample in samples], pixels), targets)
+    sizes, factors = [sample.original_size for sample in samples], [sample.factor for sample in samples]
+    return Batch(make_image_batch(images, sizes, pixels, factors), targets)
 
 
 class BatchPlan:

@@ -37,7 +37,8 @@ def build_train_loader(
 
 def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
     """Load every picture with its targets, one a batch, in the file's order, at the model's test size."""
-    samples = SampleDataset(dataset, ResizeShortSide((model.short_side,), model.max_side), (), seed=0)
+    view_rule = ResizeShortSide((model.short_side,), model.max_side, legacy=model.arithmetic == "legacy")
+    samples = SampleDataset(dataset, view_rule, (), seed=0)
     return _build_loader(samples, _InOrder(len(dataset)), model.pixels, workers)
 
 

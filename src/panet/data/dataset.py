@@ -63,6 +63,7 @@ class SampleDataset(Dataset[Sample]):
             crowd=torch.from_numpy(self._annotations[index].crowd[kept]),
             image_id=record.id,
             original_size=size,
+            factor=view.factor,
         )
         for transform in self._transforms:
             sample = transform(sample, generator)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
+from panet.ops.resize import resize_bilinear
 from panet.structures import Size
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "apply_view",
     "resize_for_test",
     "size_for_test",
+    "view_for_test",
 ]
 
 
@@ -37,13 +39,14 @@ class Sample:
     """A picture and its G objects, in input px.
 
     Args:
-        image: (3, h, w) uint8 RGB.
+        image: (3, h, w) RGB, uint8, or unrounded float32 of a view with a factor.
         boxes: (G, 4) float32 xyxy.
         labels: (G,) int64 in 1..K.
         masks: (G, h, w) bool.
         crowd: (G,) bool.
         image_id: the picture's id in its data set.
         original_size: (H0, W0) of the file, upright.
+        factor: of the view.
     """
 
     image: tv_tensors.Image
@@ -53,17 +56,22 @@ class Sample:
     crowd: Tensor
     image_id: int | str
     original_size: Size
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
 class View:
-    """A window of a picture, image px, and the (height, width) it is resized to."""
+    """A window of a picture, image px, and the (height, width) it is resized to.
+
+    With a `factor`, both sides are enlarged by exactly it, without antialias and unrounded.
+    """
 
     top: int
     left: int
     height: int
     width: int
     size: Size
+    factor: float | None = None
 
 
 ViewRule: TypeAlias = Callable[[Size, torch.Generator], View]
@@ -72,19 +80,28 @@ Transform: TypeAlias = Callable[[Sample, torch.Generator], Sample]
 
 def size_for_test(size: Size, short_side: int, max_side: int) -> Size:
     """Scale (height, width) so that the shorter side is `short_side`, but the longer one at most `max_side`."""
-    scale = min(short_side / min(size), max_side / max(size))
-    return _scaled(size, scale)
+    return view_for_test(size, short_side, max_side).size
+
+
+def view_for_test(size: Size, short_side: int, max_side: int, *, legacy: bool = False) -> View:
+    """View the whole picture at `size_for_test`; with `legacy`, enlarged by a factor as in 2018."""
+    factor = min(short_side / min(size), max_side / max(size))
+    if legacy and round(short_side / min(size) * max(size)) <= max_side:  # the limit is for the rounded side
+        factor = short_side / min(size)
+    return View(0, 0, *size, _scaled(size, factor), factor if legacy else None)
 
 
 def resize_for_test(image: Tensor, short_side: int, max_side: int) -> Tensor:
     """Resize (3, H, W) uint8 to `size_for_test`, bilinear with antialias."""
     height, width = image.shape[-2:]
-    return _resize(image, size_for_test((height, width), short_side, max_side))
+    return apply_view(image, view_for_test((height, width), short_side, max_side))
 
 
 def apply_view(image: Tensor, view: View) -> Tensor:
     """Cut the window out of (3, H, W) uint8 and resize it; costs the window, not the picture."""
     window = functional.crop(image, view.top, view.left, view.height, view.width)
+    if view.factor is not None:
+        return resize_bilinear(window.to(torch.float32), view.size, view.factor)
     return _resize(window, view.size)
 
 
@@ -94,10 +111,11 @@ class ResizeShortSide:
 
     short_sides: tuple[int, ...]
     max_side: int
+    legacy: bool = False
 
     def __call__(self, size: Size, generator: torch.Generator) -> View:
         short_side = self.short_sides[_draw_index(len(self.short_sides), generator)]
-        return View(0, 0, *size, size_for_test(size, short_side, self.max_side))
+        return view_for_test(size, short_side, self.max_side, legacy=self.legacy)
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ def _predict(model: PANet, batch: Batch, label_map: LabelMap) -> tuple[list[dict
     images = batch.images.to(device)
     results: list[dict[str, Any]] = []
     has_masks = True
-    places = zip(batch.image_ids, images.sizes, images.original_sizes, strict=True)
-    for detections, (image_id, size, original_size) in zip(model(images), places, strict=True):
+    factors = images.factors or (None,) * len(images)
+    places = zip(batch.image_ids, images.sizes, images.original_sizes, factors, strict=True)
+    for detections, (image_id, size, original_size, factor) in zip(model(images), places, strict=True):
         has_masks = detections.mask_grids is not None
-        results += coco_results(to_image(detections, size, original_size), image_id, original_size, label_map)
+        found = to_image(detections, size, original_size, factor)
+        results += coco_results(found, image_id, original_size, label_map)
     return results, has_masks

@@ -22,23 +22,36 @@ class BottomUpPath(nn.Module):
         channels: of every level.
         norm: the norm, or None.
         relu: the released code leaves the ReLU out where it has no norm; the paper does not.
+        chain_on_presum: the next `down` sees P_k + down(...), not N_k (mmdetection's PAFPN; not the paper's Fig. 2).
     """
 
-    def __init__(self, levels: Sequence[int], channels: int, norm: NormFactory, *, relu: bool = True) -> None:
+    def __init__(
+        self,
+        levels: Sequence[int],
+        channels: int,
+        norm: NormFactory,
+        *,
+        relu: bool = True,
+        chain_on_presum: bool = False,
+    ) -> None:
         super().__init__()
         upper = [str(k) for k in levels[1:]]  # the level is in every parameter's name
         self.down = nn.ModuleDict(
             {k: ConvBlock(channels, channels, stride=2, norm=norm, relu=relu, bias=True) for k in upper}
         )
         self.fuse = nn.ModuleDict({k: ConvBlock(channels, channels, norm=norm, relu=relu, bias=True) for k in upper})
+        self.chain_on_presum = chain_on_presum
         xavier_fill(self)
 
     def forward(self, p: Pyramid) -> Pyramid:
         """Keep keys and shapes; any H_k works as long as H_{k+1} = ceil(H_k / 2)."""
         finest, *coarser = sorted(p)
         n = {finest: p[finest]}
+        below = p[finest]
         for k in coarser:
-            n[k] = self.fuse[str(k)](p[k] + self.down[str(k)](n[k - 1]))
+            presum = p[k] + self.down[str(k)](below)
+            n[k] = self.fuse[str(k)](presum)
+            below = presum if self.chain_on_presum else n[k]
         return n
 
 

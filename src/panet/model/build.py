@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from panet.config import ModelConfig
 from panet.errors import ConfigError
@@ -20,7 +21,7 @@ from panet.model.pretrained import load_backbone_weights
 from panet.model.proposals import ProposalRule
 from panet.model.rpn import RPNHead
 from panet.model.top_down import TopDownPath
-from panet.ops.anchors import cell_anchors
+from panet.ops.anchors import cell_anchors, legacy_cell_anchors
 
 __all__ = ["build_model"]
 
@@ -54,27 +55,39 @@ def _assemble(config: ModelConfig) -> PANet:
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
     channels = config.neck.channels
-    bottom_up = BottomUpPath(LEVELS, channels, norm, relu=config.neck.bottom_up_relu)
+    bottom_up = BottomUpPath(
+        LEVELS, channels, norm, relu=config.neck.bottom_up_relu, chain_on_presum=config.neck.chain_on_presum
+    )
     rpn = config.rpn
+    legacy = config.arithmetic == "legacy"
+    boxes: dict[str, Any] = {"min_side": 0.0, "inclusive": True} if legacy else {}
     return PANet(
         backbone=backbone,
-        top_down=TopDownPath(backbone.channels, channels, norm),
+        top_down=TopDownPath(backbone.channels, channels, norm, relu=config.neck.top_down_relu),
         bottom_up=bottom_up if config.neck.bottom_up else None,
-        rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios)),
+        rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios), rpn.num_convs),
         box_head=_box_head(config, norm),
         mask_head=_mask_head(config, norm),
-        cell_anchors={k: cell_anchors(sizes, rpn.anchor_ratios) for k, sizes in enumerate(rpn.anchor_sizes, LEVELS[0])},
-        proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold),
-        detection_rule=DetectionRule(**config.detection.model_dump()),
+        cell_anchors={k: _cell_anchors(config, k) for k in range(LEVELS[0], LEVELS[0] + len(rpn.anchor_sizes))},
+        proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold, **boxes),
+        detection_rule=DetectionRule(**config.detection.model_dump(), **boxes, keep_ties=legacy),
         infer_strides=rpn.infer_strides,
+        legacy_frames=legacy,
     )
 
 
+def _cell_anchors(config: ModelConfig, k: int) -> Tensor:
+    sizes, ratios = config.rpn.anchor_sizes[k - LEVELS[0]], config.rpn.anchor_ratios
+    if config.arithmetic == "legacy":
+        return legacy_cell_anchors(2**k, sizes, ratios)
+    return cell_anchors(sizes, ratios, rounded=config.rpn.round_anchors)
+
+
 def _pooling(config: ModelConfig, size: int) -> PoolingFactory:
-    samples = config.pooling.samples
+    align: dict[str, Any] = {"size": size, "samples": config.pooling.samples, "aligned": config.pooling.aligned}
     if config.pooling.levels == "assigned":
-        return partial(AssignedPooling, size=size, samples=samples)
-    return partial(AdaptivePooling, LEVELS, size=size, samples=samples, fusion=config.pooling.fusion)
+        return partial(AssignedPooling, **align, inclusive=config.arithmetic == "legacy")
+    return partial(AdaptivePooling, LEVELS, **align, fusion=config.pooling.fusion)
 
 
 def _box_head(config: ModelConfig, norm: NormFactory) -> BoxHead:

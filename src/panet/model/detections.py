@@ -26,6 +26,7 @@ class DetectionRule:
         max_detections: best detections of a picture that remain.
         min_side: boxes with a smaller side (px) are dropped.
         inclusive: x2, y2 name the last pixel (Detectron, 2018).
+        keep_ties: all that score as the last of `max_detections` remain too.
     """
 
     score_threshold: float = 0.05
@@ -33,29 +34,43 @@ class DetectionRule:
     max_detections: int = 100
     min_side: float = 1e-2
     inclusive: bool = False
+    keep_ties: bool = False
 
 
 def select_detections(
-    output: BoxOutput, proposals: Sequence[Tensor], sizes: Sequence[Size], rule: DetectionRule
+    output: BoxOutput,
+    proposals: Sequence[Tensor],
+    sizes: Sequence[Size],
+    rule: DetectionRule,
+    scales: Sequence[tuple[float, float]] | None = None,
 ) -> list[Detections]:
     """Turn the box head's output into detections, best first (Fast R-CNN, Sec. 2.2; NMS per class).
 
     Args:
         output: for the R RoIs of the batch.
         proposals: B tensors (R_i, 4), input px, R their sum.
-        sizes: B pairs (h, w), input px.
+        sizes: B pairs (h, w) to which boxes are clipped: input px, or with `scales` image px.
         rule: what is kept.
+        scales: B pairs (y, x), input px per image px, if boxes are to be decoded, clipped and suppressed in image px;
+            that matters where a side is x2 - x1 + 1.
     Returns:
         B detections in input px, clipped to the sizes, without masks.
     """
     counts = [len(boxes) for boxes in proposals]
     scores = output.class_logits.float().softmax(dim=1)
+    rois = torch.cat(list(proposals) if scales is None else list(map(_shrink, proposals, scales)))
     boxes = box_ops.decode(
-        output.deltas.float(), torch.cat(list(proposals))[:, None], weights=BOX_WEIGHTS, inclusive=rule.inclusive
+        output.deltas.float(), rois[:, None], weights=BOX_WEIGHTS, inclusive=rule.inclusive
     )  # (R, K + 1, 4)
-    return [
+    detections = [
         _select_one(box, score, size, rule)
         for box, score, size in zip(torch.split(boxes, counts), torch.split(scores, counts), sizes, strict=True)
+    ]
+    if scales is None:
+        return detections
+    return [
+        replace(each, boxes=each.boxes * _factors(each.boxes, scale))
+        for each, scale in zip(detections, scales, strict=True)
     ]
 
 
@@ -66,8 +81,21 @@ def _select_one(boxes: Tensor, scores: Tensor, size: Size, rule: DetectionRule) 
     score = scores[roi, label]
     usable = (box[:, 2:] - box[:, :2] + int(rule.inclusive) >= rule.min_side).all(dim=1)
     box, score, label = box[usable], score[usable], label[usable]
-    kept = suppress(box, score, label, rule.nms_threshold, inclusive=rule.inclusive)[: rule.max_detections]
-    return Detections(box[kept], score[kept], label[kept])
+    kept = suppress(box, score, label, rule.nms_threshold, inclusive=rule.inclusive)
+    count = rule.max_detections
+    if rule.keep_ties and len(kept) > count:
+        count = int((score[kept] >= score[kept[count - 1]]).sum())
+    kept = kept[:count]
+    return Detections(box[kept], score[kept], label[kept], inclusive=rule.inclusive)
+
+
+def _factors(boxes: Tensor, scale: tuple[float, float]) -> Tensor:
+    y, x = scale
+    return boxes.new_tensor([x, y, x, y])
+
+
+def _shrink(boxes: Tensor, scale: tuple[float, float]) -> Tensor:
+    return boxes / _factors(boxes, scale)
 
 
 def with_mask_grids(detections: Sequence[Detections], mask_logits: Tensor) -> list[Detections]:
@@ -78,7 +106,11 @@ def with_mask_grids(detections: Sequence[Detections], mask_logits: Tensor) -> li
     return [replace(each, mask_grids=grid) for each, grid in zip(detections, torch.split(grids, counts), strict=True)]
 
 
-def to_image(detections: Detections, size: Size, original_size: Size) -> Detections:
-    """Carry detections from input px of a picture resized to `size` to image px of `original_size`, clipped."""
-    boxes = box_ops.scale(detections.boxes, size, original_size)
-    return replace(detections, boxes=box_ops.clip(boxes, original_size))
+def to_image(detections: Detections, size: Size, original_size: Size, factor: float | None = None) -> Detections:
+    """Carry detections from input px of a picture resized to `size` to image px of `original_size`, clipped.
+
+    A `factor` of both sides, where there is one (`ImageBatch.factors`), counts in place of the rounded sizes.
+    """
+    boxes = detections.boxes
+    boxes = box_ops.scale(boxes, size, original_size) if factor is None else boxes / factor
+    return replace(detections, boxes=box_ops.clip(boxes, original_size, inclusive=detections.inclusive))

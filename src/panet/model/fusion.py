@@ -44,8 +44,9 @@ class AdaptivePooling(nn.Module):
         levels: the pyramid's.
         layer: makes the first layer of the head.
         size: side S of the pooled grid.
-        samples: RoIAlign points per bin side.
+        samples: RoIAlign points per bin side; 0: by the RoI's size.
         fusion: max or sum over levels.
+        aligned: RoIs are shifted by half a feature pixel.
     """
 
     def __init__(
@@ -56,28 +57,49 @@ class AdaptivePooling(nn.Module):
         size: int,
         samples: int,
         fusion: Literal["max", "sum"] = "max",
+        aligned: bool = False,
     ) -> None:
         super().__init__()
         self.fuse = FuseLevels(levels, layer, fusion)
+        self.aligned = aligned
         self.size = size
         self.samples = samples
 
     def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
         """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
-        fused: Tensor = self.fuse(pool_all_levels(n, boxes, self.size, self.samples))
+        fused: Tensor = self.fuse(pool_all_levels(n, boxes, self.size, self.samples, aligned=self.aligned))
         return fused
 
 
 class AssignedPooling(nn.Module):
-    """Each RoI from the one level that its area assigns, then the first layer (FPN, Eq. 1)."""
+    """Each RoI from the one level that its area assigns, then the first layer (FPN, Eq. 1).
 
-    def __init__(self, layer: Callable[[], nn.Module], *, size: int, samples: int) -> None:
+    Args:
+        layer: makes the first layer of the head.
+        size: side S of the pooled grid.
+        samples: RoIAlign points per bin side; 0: by the RoI's size.
+        aligned: RoIs are shifted by half a feature pixel.
+        inclusive: the area is that of boxes whose x2, y2 name the last pixel.
+    """
+
+    def __init__(
+        self,
+        layer: Callable[[], nn.Module],
+        *,
+        size: int,
+        samples: int,
+        aligned: bool = False,
+        inclusive: bool = False,
+    ) -> None:
         super().__init__()
+        self.aligned = aligned
         self.layer = layer()
         self.size = size
         self.samples = samples
+        self.inclusive = inclusive
 
     def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
         """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
-        first: Tensor = self.layer(pool_assigned_level(n, boxes, self.size, self.samples))
+        grids = pool_assigned_level(n, boxes, self.size, self.samples, inclusive=self.inclusive, aligned=self.aligned)
+        first: Tensor = self.layer(grids)
         return first

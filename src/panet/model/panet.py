@@ -32,6 +32,8 @@ class PANet(nn.Module):
         proposal_rule: what the RPN's output becomes when predicting.
         detection_rule: what the box head's output becomes.
         infer_strides: anchors stand where torchvision puts them, see `model.proposals.anchors_of`.
+        legacy_frames: proposals are clipped to the padded input, detections decoded and suppressed in image px
+            (Detectron, 2018); else both are clipped to the picture, in input px.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class PANet(nn.Module):
         proposal_rule: ProposalRule,
         detection_rule: DetectionRule,
         infer_strides: bool = False,
+        legacy_frames: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -59,6 +62,7 @@ class PANet(nn.Module):
         self.proposal_rule = proposal_rule
         self.detection_rule = detection_rule
         self.infer_strides = infer_strides
+        self.legacy_frames = legacy_frames
 
     def forward(self, images: ImageBatch) -> list[Detections]:
         """Detect the objects of B pictures, in training and in eval mode alike.
@@ -68,9 +72,12 @@ class PANet(nn.Module):
         """
         n = self.features(images.tensor)
         rpn = self.rpn(with_coarser_level(n))
-        proposals = propose(rpn, self.anchors(rpn, images), images.sizes, self.proposal_rule)
+        padded = (images.tensor.shape[-2], images.tensor.shape[-1])
+        sizes = (padded,) * len(images) if self.legacy_frames else images.sizes
+        proposals = propose(rpn, self.anchors(rpn, images), sizes, self.proposal_rule)
         output = self.box_head(n, proposals)
-        detections = select_detections(output, proposals, images.sizes, self.detection_rule)
+        frame = (images.original_sizes, images.scales) if self.legacy_frames else (images.sizes, None)
+        detections = select_detections(output, proposals, frame[0], self.detection_rule, frame[1])
         if self.mask_head is None:
             return detections
         return with_mask_grids(detections, self.mask_head(n, [each.boxes for each in detections]))

@@ -31,23 +31,31 @@ class RPNHead(nn.Module):
     Args:
         channels: of every level.
         num_anchors: A, anchors per cell.
+        num_convs: 3x3 convs before the outputs.
     """
 
-    def __init__(self, channels: int, num_anchors: int) -> None:
+    def __init__(self, channels: int, num_anchors: int, num_convs: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.more_convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(num_convs - 1))
         self.objectness = nn.Conv2d(channels, num_anchors, 1)
         self.deltas = nn.Conv2d(channels, num_anchors * 4, 1)
         gaussian_fill(self, std=0.01)
 
     def forward(self, n: Pyramid) -> RPNOutput:
         """Score and shift the anchors of {k: (B, C, H_k, W_k)}."""
-        hidden = {k: relu(self.conv(feature)) for k, feature in n.items()}
+        hidden = {k: self._hidden(feature) for k, feature in n.items()}
         return RPNOutput(
             {k: _by_anchor(self.objectness(x), 1).squeeze(-1) for k, x in hidden.items()},
             {k: _by_anchor(self.deltas(x), 4) for k, x in hidden.items()},
             {k: (feature.shape[-2], feature.shape[-1]) for k, feature in n.items()},
         )
+
+    def _hidden(self, feature: Tensor) -> Tensor:
+        feature = relu(self.conv(feature))
+        for conv in self.more_convs:
+            feature = relu(conv(feature))
+        return feature
 
 
 def _by_anchor(x: Tensor, values: int) -> Tensor:

@@ -15,20 +15,21 @@ class TopDownPath(nn.Module):
     """Feature pyramid, {C2..C5} -> {P2..P5} (FPN, Sec. 3).
 
     I_5 = lateral(C_5), I_k = lateral(C_k) + up(I_{k+1}), P_k = output(I_k): 1x1 and 3x3 convs, with norm and
-    without ReLU, so every P_k is signed.
+    without ReLU, so every P_k is signed unless a ReLU is asked for.
 
     Args:
         inputs: level k -> channels of C_k.
         channels: of every P_k.
         norm: the norm, or None.
+        relu: whether ReLUs follow, as mmdetection can be told.
     """
 
-    def __init__(self, inputs: Mapping[int, int], channels: int, norm: NormFactory) -> None:
+    def __init__(self, inputs: Mapping[int, int], channels: int, norm: NormFactory, *, relu: bool = False) -> None:
         super().__init__()
         self.lateral = nn.ModuleDict(
-            {str(k): ConvBlock(width, channels, 1, norm=norm, relu=False) for k, width in inputs.items()}
+            {str(k): ConvBlock(width, channels, 1, norm=norm, relu=relu) for k, width in inputs.items()}
         )
-        self.output = nn.ModuleDict({str(k): ConvBlock(channels, channels, norm=norm, relu=False) for k in inputs})
+        self.output = nn.ModuleDict({str(k): ConvBlock(channels, channels, norm=norm, relu=relu) for k in inputs})
         xavier_fill(self)
 
     def forward(self, c: Pyramid) -> Pyramid:

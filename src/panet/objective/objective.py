@@ -1,6 +1,7 @@
 """Batch -> named scalar losses. This module is what trains; the model inside it only predicts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,8 @@ class Objective(nn.Module):
             Scalars "objectness", "rpn_box", "class", "box" and, with a mask branch, "mask".
         """
         images, targets = batch.images, batch.targets
+        if self.roi_rule.inclusive:
+            targets = tuple(map(_with_last_pixel, targets, images.scales))
         n = self.model.features(images.tensor)
         rpn = self.model.rpn(with_coarser_level(n))
         anchors = self.model.anchors(rpn, images)
@@ -99,12 +102,14 @@ class Objective(nn.Module):
     def _anchor_targets(self, anchors: Tensor, target: Target, size: Size, generator: torch.Generator) -> AnchorTargets:
         labels, index = anchor_labels(anchors, target, size, self.anchor_rule)
         positive, negative = sample_anchors(labels, self.anchor_rule, generator)
-        return AnchorTargets(positive, negative, encode(target.boxes[index[positive]], anchors[positive]))
+        deltas = encode(target.boxes[index[positive]], anchors[positive], inclusive=self.anchor_rule.inclusive)
+        return AnchorTargets(positive, negative, deltas)
 
     def _box_losses(self, n: Pyramid, rois: Sequence[SampledRoIs], targets: Sequence[Target]) -> dict[str, Tensor]:
         output = self.model.box_head(n, [each.boxes for each in rois])
         labels = torch.cat([each.labels for each in rois])
-        deltas = torch.cat([_box_targets(each, target) for each, target in zip(rois, targets, strict=True)])
+        inclusive = self.roi_rule.inclusive
+        deltas = torch.cat([_box_targets(each, target, inclusive) for each, target in zip(rois, targets, strict=True)])
         return {
             "class": class_loss(output.class_logits, labels),
             "box": box_loss(output.deltas, labels, deltas, self.box_beta),
@@ -134,6 +139,13 @@ class Objective(nn.Module):
         return rois.boxes[positive], rois.labels[positive], rois.index[positive]
 
 
-def _box_targets(rois: SampledRoIs, target: Target) -> Tensor:
+def _box_targets(rois: SampledRoIs, target: Target, inclusive: bool) -> Tensor:
     positive = (rois.labels > 0).nonzero().flatten()
-    return encode(target.boxes[rois.index[positive]], rois.boxes[positive], weights=BOX_WEIGHTS)
+    truth = target.boxes[rois.index[positive]]
+    return encode(truth, rois.boxes[positive], weights=BOX_WEIGHTS, inclusive=inclusive)
+
+
+def _with_last_pixel(target: Target, scale: tuple[float, float]) -> Target:
+    """Let x2, y2 of the objects name the last pixel: one of the picture's, however far that is in input px."""
+    y, x = scale
+    return replace(target, boxes=target.boxes - target.boxes.new_tensor([0.0, 0.0, x, y]))

@@ -26,6 +26,8 @@ class AnchorRule:
         foreground_iou: at or above it an anchor is positive; so is the best anchor of each object.
         background_iou: below it an anchor is negative.
         straddle: px by which an anchor may reach over the picture's edge and still train; None: any.
+        inclusive: x2, y2 name the last pixel, of anchors and objects, and only anchors that may train compete for
+            being an object's best (Detectron, 2018).
     """
 
     num_samples: int = 256
@@ -33,6 +35,7 @@ class AnchorRule:
     foreground_iou: float = 0.7
     background_iou: float = 0.3
     straddle: float | None = 0.0
+    inclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class RoIRule:
     num_samples: int = 512
     positive_fraction: float = 0.25
     foreground_iou: float = 0.5
+    inclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,28 @@ def anchor_labels(anchors: Tensor, target: Target, size: Size, rule: AnchorRule)
         (N,) labels: 1 positive, 0 negative, -1 ignored; and (N,) the index of the matched object.
     """
     truth, crowd = target.boxes[~target.crowd], target.boxes[target.crowd]
-    best = best_overlap(truth, anchors)
+    inside = _inside(anchors, size, rule)
+    judged = (inside if rule.inclusive else torch.ones_like(inside)).nonzero().flatten()
+    best = best_overlap(truth, anchors[judged], inclusive=rule.inclusive)
+    verdicts = torch.full((len(judged),), -1, dtype=torch.int64, device=anchors.device)
+    verdicts[best.iou < rule.background_iou] = 0
+    verdicts[_in_crowd(anchors[judged], crowd)] = -1
+    verdicts[best.is_best | (best.iou >= rule.foreground_iou)] = 1
     labels = torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
-    labels[best.iou < rule.background_iou] = 0
-    labels[_in_crowd(anchors, crowd)] = -1
-    labels[best.is_best | (best.iou >= rule.foreground_iou)] = 1
-    if rule.straddle is not None:
-        inside = (anchors[:, :2] >= -rule.straddle).all(dim=1)
-        inside &= (anchors[:, 2:] <= anchors.new_tensor([size[1], size[0]]) + rule.straddle).all(dim=1)
-        labels[~inside] = -1
+    labels[judged] = verdicts
+    labels[~inside] = -1
     # Positions among all objects, crowds included.
     positions = (~target.crowd).nonzero().flatten()
-    index = positions[best.matched] if len(positions) else best.matched
+    index = torch.zeros_like(labels)
+    index[judged] = positions[best.matched] if len(positions) else best.matched
     return labels, index
+
+
+def _inside(anchors: Tensor, size: Size, rule: AnchorRule) -> Tensor:
+    if rule.straddle is None:
+        return torch.ones(len(anchors), dtype=torch.bool, device=anchors.device)
+    edge = anchors.new_tensor([size[1], size[0]]) - int(rule.inclusive)
+    return (anchors[:, :2] >= -rule.straddle).all(dim=1) & (anchors[:, 2:] <= edge + rule.straddle).all(dim=1)
 
 
 def sample_anchors(labels: Tensor, rule: AnchorRule, generator: torch.Generator) -> Sampled:
@@ -125,7 +138,7 @@ def _sample_one(
     positions = (~target.crowd).nonzero().flatten()
     truth = target.boxes[positions]
     boxes = torch.cat((truth, proposals))
-    best = best_overlap(truth, boxes)
+    best = best_overlap(truth, boxes, inclusive=rule.inclusive)
     labels = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
     labels[_in_crowd(boxes, target.boxes[target.crowd])] = -1
     index = positions[best.matched] if len(positions) else best.matched

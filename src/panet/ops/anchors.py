@@ -8,19 +8,21 @@ from torch import Tensor
 __all__ = ["cell_anchors", "grid_anchors", "legacy_cell_anchors"]
 
 
-def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
+def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = True) -> Tensor:
     """Give the anchors of the cell at the origin: centred at 0, edges rounded to pixels, as torchvision has them.
 
     Args:
         sizes: square roots of the areas, px.
         ratios: height / width.
+        rounded: whether edges are whole pixels.
     Returns:
         (A, 4) xyxy px, all sizes of the first ratio first.
     """
     size, ratio = torch.tensor(list(sizes)), torch.tensor(list(ratios))
     heights = (ratio.sqrt()[:, None] * size[None, :]).flatten()
     widths = (1 / ratio.sqrt()[:, None] * size[None, :]).flatten()
-    return (torch.stack((-widths, -heights, widths, heights), dim=1) / 2).round()
+    anchors = torch.stack((-widths, -heights, widths, heights), dim=1) / 2
+    return anchors.round() if rounded else anchors
 
 
 def legacy_cell_anchors(stride: int, sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:

@@ -26,10 +26,10 @@ class BestOverlap(NamedTuple):
     is_best: Tensor
 
 
-def best_overlap(truth: Tensor, boxes: Tensor) -> BestOverlap:
+def best_overlap(truth: Tensor, boxes: Tensor, *, inclusive: bool = False) -> BestOverlap:
     """Match (N, 4) boxes to (G, 4) ground truth; every ground-truth box with any overlap is someone's best.
 
-    Memory grows with N, not with N * G.
+    Memory grows with N, not with N * G. With `inclusive`, x2 and y2 name the last pixel.
     """
     overlap = boxes.new_zeros(len(boxes))
     matched = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
@@ -37,7 +37,7 @@ def best_overlap(truth: Tensor, boxes: Tensor) -> BestOverlap:
     if not len(boxes):
         return BestOverlap(overlap, matched, is_best)
     for start in range(0, len(truth), _CHUNK):
-        matrix = iou(truth[start : start + _CHUNK], boxes)  # (chunk, N)
+        matrix = iou(truth[start : start + _CHUNK], boxes, inclusive=inclusive)  # (chunk, N)
         highest, row = matrix.max(dim=0)
         better = highest > overlap
         overlap = torch.where(better, highest, overlap)

@@ -12,52 +12,65 @@ __all__ = ["assigned_levels", "pool_all_levels", "pool_assigned_level"]
 Pyramid = dict[int, Tensor]
 
 
-def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int) -> Pyramid:
+def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int, *, aligned: bool = False) -> Pyramid:
     """Pool each RoI from every level (PANet, Sec. 3.2); no level is picked by box size.
 
     Args:
         n: level k -> (B, C, H_k, W_k), stride 2**k.
         boxes: B tensors (R_i, 4), xyxy in pixels of the padded network input.
         size: side S of the pooled grid.
-        samples: RoIAlign sampling points per bin side.
+        samples: RoIAlign sampling points per bin side; 0: as many as the bin has feature pixels.
+        aligned: RoIs are shifted by half a feature pixel, and may be smaller than one (Detectron2's ROIAlignV2).
     Returns:
         Level k -> (R, C, S, S) with R = sum of R_i; every level lists the RoIs in one order.
     """
     rois = _with_image_index(boxes)
-    return {k: _pool(feature, rois, k, size, samples) for k, feature in n.items()}
+    return {k: _pool(feature, rois, k, size, samples, aligned) for k, feature in n.items()}
 
 
-def pool_assigned_level(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int) -> Tensor:
+def pool_assigned_level(
+    n: Pyramid,
+    boxes: Sequence[Tensor],
+    size: int,
+    samples: int,
+    *,
+    inclusive: bool = False,
+    aligned: bool = False,
+) -> Tensor:
     """Pool each RoI from the level that its area assigns (FPN, Eq. 1).
 
-    Args and frame are those of `pool_all_levels`.
+    Args and frame are those of `pool_all_levels`; `inclusive` is that of `assigned_levels`.
 
     Returns:
         (R, C, S, S), in the order of the boxes.
     """
     rois = _with_image_index(boxes)
-    level = assigned_levels(rois[:, 1:], min(n), max(n))
+    level = assigned_levels(rois[:, 1:], min(n), max(n), inclusive=inclusive)
     some_level = next(iter(n.values()))
     grids = some_level.new_zeros(len(rois), some_level.shape[1], size, size)
     for k, feature in n.items():
         here = (level == k).nonzero().flatten()
         # index_copy rather than a masked write: differentiable, and the order of the RoIs stays.
-        grids = grids.index_copy(0, here, _pool(feature, rois[here], k, size, samples).to(grids.dtype))
+        grids = grids.index_copy(0, here, _pool(feature, rois[here], k, size, samples, aligned).to(grids.dtype))
     return grids
 
 
-def assigned_levels(boxes: Tensor, lowest: int, highest: int) -> Tensor:
-    """Give the level k = floor(4 + log2(sqrt(area) / 224)) of (R, 4) boxes, held within two levels (FPN, Eq. 1)."""
-    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
-    level = torch.floor(4 + torch.log2((sides[:, 0] * sides[:, 1]).sqrt() / 224) + 1e-6)
+def assigned_levels(boxes: Tensor, lowest: int, highest: int, *, inclusive: bool = False) -> Tensor:
+    """Give the level k = floor(4 + log2(sqrt(area) / 224)) of (R, 4) boxes, held within two levels (FPN, Eq. 1).
+
+    With `inclusive`, x2 and y2 name the last pixel, and what guards against rounding is added before the logarithm.
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2] + int(inclusive)).clamp(min=0)
+    ratio = (sides[:, 0] * sides[:, 1]).sqrt() / 224
+    level = torch.floor(4 + (torch.log2(ratio + 1e-6) if inclusive else torch.log2(ratio) + 1e-6))
     return level.clamp(lowest, highest).to(torch.int64)
 
 
-def _pool(feature: Tensor, rois: Tensor, k: int, size: int, samples: int) -> Tensor:
-    """RoIAlign of (R, 5) RoIs on level k, (R, C, S, S): no half-pixel shift, sides of a feature pixel or more."""
-    if feature.device.type == "cpu":
+def _pool(feature: Tensor, rois: Tensor, k: int, size: int, samples: int, aligned: bool) -> Tensor:
+    """RoIAlign of (R, 5) RoIs on level k, (R, C, S, S); if not aligned, sides of a feature pixel or more."""
+    if feature.device.type == "cpu" and samples and not aligned:
         return _pool_as_bags(feature, rois, 2.0**-k, size, samples)
-    pooled: Tensor = roi_align(feature, rois.to(feature.dtype), size, 2.0**-k, samples, aligned=False)
+    pooled: Tensor = roi_align(feature, rois.to(feature.dtype), size, 2.0**-k, samples, aligned=aligned)
     return pooled
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from panet.data.batching import Normalise, make_image_batch
 from panet.data.build import build_normalise
 from panet.data.images import read_image, to_pixels
-from panet.data.transforms import resize_for_test
+from panet.data.transforms import apply_view, view_for_test
 from panet.errors import ConfigError, DataError
 from panet.model.detections import to_image
 from panet.model.panet import PANet
@@ -53,6 +53,7 @@ def load(path: str | Path, device: str = "auto") -> "Predictor":
         short_side=config.short_side,
         max_side=config.max_side,
         normalise=build_normalise(config.pixels),
+        legacy_resize=config.arithmetic == "legacy",
     )
 
 
@@ -72,7 +73,14 @@ class Predictor:
     """A model with all that it needs to look at pictures."""
 
     def __init__(
-        self, model: PANet, label_map: LabelMap, *, short_side: int, max_side: int, normalise: Normalise
+        self,
+        model: PANet,
+        label_map: LabelMap,
+        *,
+        short_side: int,
+        max_side: int,
+        normalise: Normalise,
+        legacy_resize: bool = False,
     ) -> None:
         """Take a model on its device and set it to eval mode.
 
@@ -82,12 +90,14 @@ class Predictor:
             short_side: input px that a picture's shorter side gets,
             max_side: unless the longer one would exceed this.
             normalise: pixels -> network input.
+            legacy_resize: pictures are resized as in 2018, see `data.transforms.view_for_test`.
         """
         self.model = model.eval()
         self.label_map = label_map
         self._short_side = short_side
         self._max_side = max_side
         self._normalise = normalise
+        self._legacy_resize = legacy_resize
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,11 +141,11 @@ class Predictor:
     def _predict_one(self, image: ImageLike) -> Result:
         pixels = _read(image)
         original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
-        resized = resize_for_test(pixels, self._short_side, self._max_side)
-        batch = make_image_batch([resized], [original_size], self._normalise)
+        view = view_for_test(original_size, self._short_side, self._max_side, legacy=self._legacy_resize)
+        batch = make_image_batch([apply_view(pixels, view)], [original_size], self._normalise, [view.factor])
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
         (found,) = self.model(batch.to(device))
-        detections = to_image(found, batch.sizes[0], original_size).to(torch.device("cpu"))
+        detections = to_image(found, batch.sizes[0], original_size, view.factor).to(torch.device("cpu"))
         source = str(image) if isinstance(image, str | Path) else ""
         return Result(pixels.permute(1, 2, 0).contiguous().numpy(), detections, self.label_map, source)
 

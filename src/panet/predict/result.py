@@ -86,7 +86,9 @@ class Masks(Sequence[Mask]):
         grids = self._detections.mask_grids
         assert grids is not None
         size = (self._size[0] * factor, self._size[1] * factor)
-        mask, left, top = paste_mask(grids[index], self._detections.boxes[index] * factor, size)
+        mask, left, top = paste_mask(
+            grids[index], self._detections.boxes[index] * factor, size, inclusive=self._detections.inclusive
+        )
         return mask.numpy(), left, top
 
     def __repr__(self) -> str:
@@ -116,6 +118,7 @@ class Result:
         self.names = [label_map.name(int(label)) for label in self.labels]
         self.masks = None if detections.mask_grids is None else Masks(detections, self.size)
         self._label_map = label_map
+        self._last = int(detections.inclusive)  # the pixel that x2, y2 name
 
     @property
     def size(self) -> Size:
@@ -134,7 +137,7 @@ class Result:
             {
                 "image_id": image_id,
                 "category_id": self._label_map.category_id(int(label)),
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "bbox": [x1, y1, x2 - x1 + self._last, y2 - y1 + self._last],
                 "score": float(score),
             }
             for (x1, y1, x2, y2), label, score in zip(self.boxes.tolist(), self.labels, self.scores, strict=True)

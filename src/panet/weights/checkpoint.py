@@ -1,5 +1,6 @@
 """Model files: safetensors with all that is needed to use the weights, and a checksum, in the header."""
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from panet.model.panet import PANet
 from panet.structures import LabelMap
 from panet.weights.header import CHECKSUM, ENTRY, FORMAT, Entry, check_start, digest, read_entry
 
-__all__ = ["BUNDLED", "ModelFile", "check_fit", "load_model", "model_path", "restore", "save_model"]
+__all__ = ["BUNDLED", "ModelFile", "check_fit", "load_model", "model_path", "restore", "save_model", "save_weights"]
 
 BUNDLED = {"bundled": "nuclei_lite.safetensors", "nuclei": "nuclei_lite.safetensors"}
 """Name -> file of a model that is part of the package."""
@@ -100,6 +101,21 @@ def save_model(
     ).model_dump_json()
     header = {ENTRY: entry, CHECKSUM: digest(entry, stored)}
     _write(path, safetensors.torch.save(stored, header))
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a bare state dict, for other programs: safetensors, or torch.save's format for any other ending.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    stored = {name: _stored(tensor, half=False) for name, tensor in state.items()}
+    if path.suffix == ".safetensors":
+        _write(path, safetensors.torch.save(stored))
+    else:
+        content = io.BytesIO()
+        torch.save(stored, content)
+        _write(path, content.getvalue())
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

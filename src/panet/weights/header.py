@@ -22,8 +22,8 @@ _HEADER_LIMIT = 16 << 20  # bytes; 10,000 classes and 5,000 tensors need 2 MB
 
 # What people give by mistake, told by its first bytes -> what to do instead.
 _OTHER_FORMATS = (
-    (b"PK\x03\x04", "a PyTorch file, not safetensors: give a model that panet wrote"),
-    (b"\x80", "a Python pickle, not safetensors: give a model that panet wrote"),
+    (b"PK\x03\x04", "a PyTorch file, not safetensors: convert it with `panet import`"),
+    (b"\x80", "a Python pickle, not safetensors: convert it with `panet import`"),
     (b"<", "an HTML page, not a model: the download went wrong, fetch the file itself"),
     (b"version https://git-lfs", "a Git LFS pointer, not the model: run `git lfs pull`"),
     (b"{", "JSON text, not a model: give the .safetensors file"),
@@ -69,7 +69,7 @@ def read_entry(path: Path, header: Mapping[str, str]) -> Entry:
     """
     if ENTRY not in header:
         raise CheckpointError(
-            f"{path}: weights without a panet header: their settings are unknown; give a model that panet wrote"
+            f"{path}: weights without a panet header: their settings are unknown; convert it with `panet import`"
         )
     text = header[ENTRY]
     try:

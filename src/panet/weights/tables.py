@@ -6,7 +6,7 @@ per-level layers from fine to coarse. torchvision counts from fine to coarse.
 
 from collections.abc import Iterator
 
-__all__ = ["official", "torchvision"]
+__all__ = ["detectron2", "mmdetection", "official", "torchvision", "torchvision_v1_names"]
 
 _RESNET50 = (3, 4, 6, 3)
 
@@ -76,25 +76,120 @@ def official(blocks: tuple[int, ...] = _RESNET50) -> dict[str, str]:
     return dict([*backbone, *_official_neck(), *_official_heads()])
 
 
+def _mask_rcnn_outputs(theirs: str, logits: str, deltas: str) -> Iterator[tuple[str, str]]:
+    yield f"{theirs}.{logits}", "box_head.class_logits"
+    yield f"{theirs}.{deltas}", "box_head.deltas"
+
+
+def _convs(theirs: str, ours: tuple[str, ...], norm: str = "") -> Iterator[tuple[str, str]]:
+    """Rows of numbered convs, {i} in `theirs`, with the norm beside them where there is one."""
+    for i, layer in enumerate(ours):
+        yield theirs.format(i=i), f"{layer}.conv"
+        if norm:
+            yield norm.format(i=i), f"{layer}.norm"
+
+
+_LATERALS = tuple(f"top_down.lateral.{k}" for k in (2, 3, 4, 5))
+_OUTPUTS = tuple(f"top_down.output.{k}" for k in (2, 3, 4, 5))
+_MASK_CONVS = ("mask_head.pooling.layer", "mask_head.conv2", "mask_head.conv3", "mask_head.conv4")
+_BOX_CONVS = ("box_head.pooling.layer", *(f"box_head.shared.0.{i}" for i in range(3)))
+
+
 def torchvision(blocks: tuple[int, ...] = _RESNET50) -> dict[str, str]:
-    """Give the rows of torchvision's `maskrcnn_resnet50_fpn` (the names its current code instantiates)."""
-    rows = list(_resnet("backbone.body.", "backbone.body.layer{stage}", blocks))
-    for i in range(4):
-        rows.append((f"backbone.fpn.inner_blocks.{i}.0", f"top_down.lateral.{2 + i}.conv"))
-        rows.append((f"backbone.fpn.layer_blocks.{i}.0", f"top_down.output.{2 + i}.conv"))
-    rows += [
-        ("rpn.head.conv.0.0", "rpn.conv"),
-        ("rpn.head.cls_logits", "rpn.objectness"),
-        ("rpn.head.bbox_pred", "rpn.deltas"),
-        ("roi_heads.box_head.fc6", "box_head.pooling.layer.linear"),
-        ("roi_heads.box_head.fc7", "box_head.shared.linear"),
-        ("roi_heads.box_predictor.cls_score", "box_head.class_logits"),
-        ("roi_heads.box_predictor.bbox_pred", "box_head.deltas"),
-        ("roi_heads.mask_head.0.0", "mask_head.pooling.layer.conv"),
-        ("roi_heads.mask_head.1.0", "mask_head.conv2.conv"),
-        ("roi_heads.mask_head.2.0", "mask_head.conv3.conv"),
-        ("roi_heads.mask_head.3.0", "mask_head.conv4.conv"),
-        ("roi_heads.mask_predictor.conv5_mask", "mask_head.deconv"),
-        ("roi_heads.mask_predictor.mask_fcn_logits", "mask_head.mask_logits"),
-    ]
-    return dict(rows)
+    """Give the rows of torchvision's Faster and Mask R-CNN, first and second version, under today's names."""
+    return dict(
+        [
+            *_resnet("backbone.body.", "backbone.body.layer{stage}", blocks),
+            *_convs("backbone.fpn.inner_blocks.{i}.0", _LATERALS, "backbone.fpn.inner_blocks.{i}.1"),
+            *_convs("backbone.fpn.layer_blocks.{i}.0", _OUTPUTS, "backbone.fpn.layer_blocks.{i}.1"),
+            ("rpn.head.conv.0.0", "rpn.conv"),
+            ("rpn.head.conv.1.0", "rpn.more_convs.0"),
+            ("rpn.head.cls_logits", "rpn.objectness"),
+            ("rpn.head.bbox_pred", "rpn.deltas"),
+            ("roi_heads.box_head.fc6", "box_head.pooling.layer.linear"),
+            ("roi_heads.box_head.fc7", "box_head.shared.linear"),
+            *_convs("roi_heads.box_head.{i}.0", _BOX_CONVS, "roi_heads.box_head.{i}.1"),
+            ("roi_heads.box_head.5", "box_head.shared.1.linear"),
+            *_mask_rcnn_outputs("roi_heads.box_predictor", "cls_score", "bbox_pred"),
+            *_convs("roi_heads.mask_head.{i}.0", _MASK_CONVS, "roi_heads.mask_head.{i}.1"),
+            ("roi_heads.mask_predictor.conv5_mask", "mask_head.deconv"),
+            ("roi_heads.mask_predictor.mask_fcn_logits", "mask_head.mask_logits"),
+        ]
+    )
+
+
+def torchvision_v1_names() -> dict[str, str]:
+    """Give the rows in which torchvision's files of 2019 differ from today's names."""
+    return dict(
+        [
+            *_convs("backbone.fpn.inner_blocks.{i}", _LATERALS),
+            *_convs("backbone.fpn.layer_blocks.{i}", _OUTPUTS),
+            ("rpn.head.conv", "rpn.conv"),
+            *((f"roi_heads.mask_head.mask_fcn{i}", f"{layer}.conv") for i, layer in enumerate(_MASK_CONVS, 1)),
+        ]
+    )
+
+
+def detectron2(blocks: tuple[int, ...] = _RESNET50) -> dict[str, str]:
+    """Give the rows of Detectron2's Faster and Mask R-CNN with FPN."""
+    body = "backbone.bottom_up"
+    rows = [(f"{body}.stem.conv1", "backbone.body.conv1"), (f"{body}.stem.conv1.norm", "backbone.body.bn1")]
+    for stage, count in enumerate(blocks, 1):
+        for block in range(count):
+            theirs, ours = f"{body}.res{stage + 1}.{block}", f"backbone.body.layer{stage}.{block}"
+            for i in (1, 2, 3):
+                rows += [(f"{theirs}.conv{i}", f"{ours}.conv{i}"), (f"{theirs}.conv{i}.norm", f"{ours}.bn{i}")]
+            if block == 0:
+                rows += [
+                    (f"{theirs}.shortcut", f"{ours}.downsample.0"),
+                    (f"{theirs}.shortcut.norm", f"{ours}.downsample.1"),
+                ]
+    for k in (2, 3, 4, 5):
+        rows += [
+            (f"backbone.fpn_lateral{k}", f"top_down.lateral.{k}.conv"),
+            (f"backbone.fpn_output{k}", f"top_down.output.{k}.conv"),
+        ]
+    rpn = "proposal_generator.rpn_head"
+    return dict(
+        [
+            *rows,
+            (f"{rpn}.conv", "rpn.conv"),
+            (f"{rpn}.objectness_logits", "rpn.objectness"),
+            (f"{rpn}.anchor_deltas", "rpn.deltas"),
+            ("roi_heads.box_head.fc1", "box_head.pooling.layer.linear"),
+            ("roi_heads.box_head.fc2", "box_head.shared.linear"),
+            *_mask_rcnn_outputs("roi_heads.box_predictor", "cls_score", "bbox_pred"),
+            *((f"roi_heads.mask_head.mask_fcn{i}", f"{layer}.conv") for i, layer in enumerate(_MASK_CONVS, 1)),
+            ("roi_heads.mask_head.deconv", "mask_head.deconv"),
+            ("roi_heads.mask_head.predictor", "mask_head.mask_logits"),
+        ]
+    )
+
+
+def mmdetection(blocks: tuple[int, ...] = _RESNET50) -> dict[str, str]:
+    """Give the rows of mmdetection's (2.x, 3.x) Faster and Mask R-CNN, with FPN or PAFPN."""
+    upper = (3, 4, 5)
+    return dict(
+        [
+            *_resnet("backbone.", "backbone.layer{stage}", blocks),
+            *_convs("neck.lateral_convs.{i}.conv", _LATERALS, "neck.lateral_convs.{i}.bn"),
+            *_convs("neck.fpn_convs.{i}.conv", _OUTPUTS, "neck.fpn_convs.{i}.bn"),
+            *_convs(
+                "neck.downsample_convs.{i}.conv",
+                tuple(f"bottom_up.down.{k}" for k in upper),
+                "neck.downsample_convs.{i}.bn",
+            ),
+            *_convs(
+                "neck.pafpn_convs.{i}.conv", tuple(f"bottom_up.fuse.{k}" for k in upper), "neck.pafpn_convs.{i}.bn"
+            ),
+            ("rpn_head.rpn_conv", "rpn.conv"),
+            ("rpn_head.rpn_cls", "rpn.objectness"),
+            ("rpn_head.rpn_reg", "rpn.deltas"),
+            ("roi_head.bbox_head.shared_fcs.0", "box_head.pooling.layer.linear"),
+            ("roi_head.bbox_head.shared_fcs.1", "box_head.shared.linear"),
+            *_mask_rcnn_outputs("roi_head.bbox_head", "fc_cls", "fc_reg"),
+            *_convs("roi_head.mask_head.convs.{i}.conv", _MASK_CONVS),
+            ("roi_head.mask_head.upsample", "mask_head.deconv"),
+            ("roi_head.mask_head.conv_logits", "mask_head.mask_logits"),
+        ]
+    )

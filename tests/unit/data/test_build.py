@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 
 from panet.config import DataConfig, ModelConfig, PixelConfig
+from panet.data.batching import make_image_batch
 from panet.data.build import build_normalise, build_test_loader, build_train_loader, steps_per_epoch
 from panet.data.coco import read_coco
+from panet.data.images import read_image
 from panet.data.synthetic import write_shapes
+from panet.data.transforms import apply_view, view_for_test
 from panet.errors import ConfigError, DataError
 
 MODEL = ModelConfig(num_classes=4, short_side=64, max_side=96)
@@ -178,3 +181,18 @@ def test_real_pictures_with_crowds_and_empties_make_batches(shared_data):
         assert target.boxes.isfinite().all()
         assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
         assert target.masks.flatten(1).any(dim=1).all()
+
+
+def test_a_legacy_model_is_tested_on_pictures_resized_as_it_predicts(shapes):
+    model = MODEL.model_copy(update={"arithmetic": "legacy", "short_side": 50})
+    batch = next(iter(build_test_loader(shapes, model, 0)))
+    image = read_image(shapes.images[0].path)
+    size = (int(image.shape[1]), int(image.shape[2]))
+    view = view_for_test(size, 50, 96, legacy=True)
+    expected = make_image_batch([apply_view(image, view)], [size], build_normalise(model.pixels), [view.factor])
+    assert batch.images.factors == expected.factors == (view.factor,)
+    assert torch.equal(batch.images.tensor, expected.tensor)
+    modern = next(iter(build_test_loader(shapes, MODEL.model_copy(update={"short_side": 50}), 0)))
+    assert modern.images.factors is None
+    assert modern.images.sizes == batch.images.sizes
+    assert not torch.equal(modern.images.tensor, batch.images.tensor)

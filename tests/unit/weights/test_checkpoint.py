@@ -139,8 +139,8 @@ def test_a_folder_is_not_a_model(tmp_path: Path) -> None:
     ("content", "what"),
     [
         (b"", "empty"),
-        (b"PK\x03\x04 torch zip", "a PyTorch file, not safetensors: give a model that panet wrote"),
-        (b"\x80\x02}q\x00.", "a Python pickle, not safetensors: give a model that panet wrote"),
+        (b"PK\x03\x04 torch zip", "a PyTorch file, not safetensors: convert it with `panet import`"),
+        (b"\x80\x02}q\x00.", "a Python pickle, not safetensors: convert it with `panet import`"),
         (b"\n<!DOCTYPE html><html>", "an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b'{"images": []}', "JSON text"),

@@ -1,0 +1,104 @@
+"""The 80 object categories of COCO (2014 and later), as data: sparse ids 1..90 and names, ascending by id."""
+
+from panet.structures import LabelMap
+
+__all__ = ["COCO", "default_labels", "every_coco_id"]
+
+_CATEGORIES = (
+    (1, "person"),
+    (2, "bicycle"),
+    (3, "car"),
+    (4, "motorcycle"),
+    (5, "airplane"),
+    (6, "bus"),
+    (7, "train"),
+    (8, "truck"),
+    (9, "boat"),
+    (10, "traffic light"),
+    (11, "fire hydrant"),
+    (13, "stop sign"),
+    (14, "parking meter"),
+    (15, "bench"),
+    (16, "bird"),
+    (17, "cat"),
+    (18, "dog"),
+    (19, "horse"),
+    (20, "sheep"),
+    (21, "cow"),
+    (22, "elephant"),
+    (23, "bear"),
+    (24, "zebra"),
+    (25, "giraffe"),
+    (27, "backpack"),
+    (28, "umbrella"),
+    (31, "handbag"),
+    (32, "tie"),
+    (33, "suitcase"),
+    (34, "frisbee"),
+    (35, "skis"),
+    (36, "snowboard"),
+    (37, "sports ball"),
+    (38, "kite"),
+    (39, "baseball bat"),
+    (40, "baseball glove"),
+    (41, "skateboard"),
+    (42, "surfboard"),
+    (43, "tennis racket"),
+    (44, "bottle"),
+    (46, "wine glass"),
+    (47, "cup"),
+    (48, "fork"),
+    (49, "knife"),
+    (50, "spoon"),
+    (51, "bowl"),
+    (52, "banana"),
+    (53, "apple"),
+    (54, "sandwich"),
+    (55, "orange"),
+    (56, "broccoli"),
+    (57, "carrot"),
+    (58, "hot dog"),
+    (59, "pizza"),
+    (60, "donut"),
+    (61, "cake"),
+    (62, "chair"),
+    (63, "couch"),
+    (64, "potted plant"),
+    (65, "bed"),
+    (67, "dining table"),
+    (70, "toilet"),
+    (72, "tv"),
+    (73, "laptop"),
+    (74, "mouse"),
+    (75, "remote"),
+    (76, "keyboard"),
+    (77, "cell phone"),
+    (78, "microwave"),
+    (79, "oven"),
+    (80, "toaster"),
+    (81, "sink"),
+    (82, "refrigerator"),
+    (84, "book"),
+    (85, "clock"),
+    (86, "vase"),
+    (87, "scissors"),
+    (88, "teddy bear"),
+    (89, "hair drier"),
+    (90, "toothbrush"),
+)
+
+COCO = LabelMap(tuple(number for number, _ in _CATEGORIES), tuple(name for _, name in _CATEGORIES))
+
+
+def default_labels(num_classes: int) -> LabelMap:
+    """Give COCO's map for 80 classes; for any other number the ids 1..K and the names "class 1".. "class K"."""
+    if num_classes == len(COCO):
+        return COCO
+    numbers = tuple(range(1, num_classes + 1))
+    return LabelMap(numbers, tuple(f"class {number}" for number in numbers))
+
+
+def every_coco_id() -> LabelMap:
+    """Give all ids 1..90, as torchvision's COCO weights have them: those that COCO does not use say so."""
+    names = dict(_CATEGORIES)
+    return LabelMap(tuple(range(1, 91)), tuple(names.get(number, f"unused {number}") for number in range(1, 91)))

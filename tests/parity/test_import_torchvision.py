@@ -1,0 +1,143 @@
+"""torchvision's checkpoints, read from a file and written as ours: the same detections; and back: the same tensors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import detection
+
+from panet.cli.main import run
+from panet.structures import ImageBatch
+from panet.weights.checkpoint import load_model, restore
+from panet.weights.coco import COCO
+from panet.weights.export import to_torchvision
+
+DEMO = Path(__file__).resolve().parents[2] / "src" / "panet" / "bundled" / "images"
+BUILDERS = (
+    "maskrcnn_resnet50_fpn",
+    "maskrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+)
+OLD_NAMES = {
+    "backbone.fpn.inner_blocks.{i}.0.": "backbone.fpn.inner_blocks.{i}.",
+    "backbone.fpn.layer_blocks.{i}.0.": "backbone.fpn.layer_blocks.{i}.",
+    "rpn.head.conv.0.0.": "rpn.head.conv.",
+}
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def theirs(request, spread_outputs):
+    """A model of torchvision with random weights and statistics, that detects much."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = getattr(detection, request.param)(weights=None, weights_backbone=None, num_classes=81).eval()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        spread_outputs(model)
+    return model
+
+
+def write(path, state):
+    torch.save(state, path)
+    return path
+
+
+def imported(tmp_path, state, *options):
+    out = tmp_path / "model.safetensors"
+    assert run(["import", str(write(tmp_path / "theirs.pth", state)), "-o", str(out), *options]) == 0
+    return out
+
+
+def picture(height, width):
+    with Image.open(DEMO / "histo.jpg") as image:
+        pixels = np.asarray(image.convert("RGB").resize((width, height)), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def detect_both(theirs, ours, image):
+    size = (image.shape[1], image.shape[2])
+    theirs.transform.min_size, theirs.transform.max_size = (min(size),), max(size)
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (theirs.transform.image_mean, theirs.transform.image_std)
+    )
+    with torch.inference_mode():
+        return theirs([image])[0], ours(ImageBatch(((image - mean) / std)[None], (size,), (size,)))[0]
+
+
+def test_detections_through_the_file_equal_torchvisions_and_the_way_back_is_exact(theirs, same, tmp_path):
+    out = imported(tmp_path, theirs.state_dict())
+    ours, model_file = restore(out)
+    expected, got = detect_both(theirs, ours, picture(192, 256))
+    assert len(expected["boxes"]) > 20, "too few detections to tell anything"
+    what = f"import {type(theirs).__name__} of {len(theirs.state_dict())} tensors"
+    same(what, "boxes", got.boxes, expected["boxes"], atol=1e-3 / 256)
+    same(what, "scores", got.scores, expected["scores"], atol=1e-5)
+    assert got.labels.tolist() == expected["labels"].tolist()
+    assert model_file.label_map == COCO
+
+    back = tmp_path / "back.pth"
+    assert run(["import", str(out), "-o", str(back), "--to", "torchvision"]) == 0
+    returned = torch.load(back, weights_only=True)
+    assert returned.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(returned[key], tensor) for key, tensor in theirs.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def plain_state():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    return {key: value.detach() for key, value in model.state_dict().items()}
+
+
+def old_name(key):
+    for new, old in OLD_NAMES.items():
+        for i in range(4):
+            key = key.replace(new.format(i=i), old.format(i=i))
+    for i in range(4):
+        key = key.replace(f"roi_heads.mask_head.{i}.0.", f"roi_heads.mask_head.mask_fcn{i + 1}.")
+    return key
+
+
+def test_names_of_2019_give_the_same_model_as_todays(plain_state, tmp_path):
+    new = load_model(imported(tmp_path, plain_state)).state
+    old = load_model(imported(tmp_path, {old_name(k): v for k, v in plain_state.items()}, "--overwrite")).state
+    assert new.keys() == old.keys()
+    assert all(torch.equal(new[key], old[key]) for key in new)
+
+
+def test_of_91_outputs_the_rows_of_cocos_ids_remain(plain_state, tmp_path, capsys):
+    model = load_model(imported(tmp_path, plain_state))
+    rows = [0, *COCO.category_ids]
+    assert torch.equal(
+        model.state["box_head.class_logits.weight"], plain_state["roi_heads.box_predictor.cls_score.weight"][rows]
+    )
+    boxes = plain_state["roi_heads.box_predictor.bbox_pred.bias"]
+    assert torch.equal(model.state["box_head.deltas.bias"], boxes.view(91, 4)[rows].flatten())
+    assert torch.equal(
+        model.state["mask_head.mask_logits.bias"], plain_state["roi_heads.mask_predictor.mask_fcn_logits.bias"][rows]
+    )
+    assert model.label_map == COCO
+    assert "of 91 outputs" in capsys.readouterr().out
+
+
+def test_all_91_outputs_remain_on_demand(plain_state, tmp_path):
+    model = load_model(imported(tmp_path, plain_state, "--all-ids"))
+    assert model.label_map.category_ids == tuple(range(1, 91))
+    assert model.label_map.name(90) == "toothbrush"
+    returned = to_torchvision(model.state, model.config)
+    assert all(torch.equal(returned[key], plain_state[key]) for key in plain_state)
+
+
+def test_frozen_batch_norms_without_a_count_are_taken_with_epsilon_0(plain_state, tmp_path, capsys):
+    frozen = {k: v for k, v in plain_state.items() if not k.endswith("num_batches_tracked")}
+    frozen["backbone.body.bn1.running_var"] = torch.full((64,), 2e-5)
+    model = load_model(imported(tmp_path, frozen))
+    denominator = model.state["backbone.body.bn1.running_var"] + 1e-5
+    torch.testing.assert_close(denominator, torch.full((64,), 2e-5), rtol=1e-5, atol=0)
+    assert "epsilon is 0" in capsys.readouterr().out
