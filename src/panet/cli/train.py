@@ -35,6 +35,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and sampling.")] = None,
     init: Annotated[str | None, typer.Option(help="A model file to start from, or 'bundled'.")] = None,
     reset_head: Annotated[bool, typer.Option("--reset-head", help="With --init: new output layers.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print model, memory and schedule, check the data; write nothing.")
+    ] = False,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. train.ema_decay=0.999."),
@@ -48,6 +51,11 @@ def train(
     flags = _assignments(epochs, steps, batch_size, lr, workers, device, seed) + (assignments or [])
     if reset_head and init is None:
         raise ConfigError("--reset-head: goes with --init")
+    if dry_run:
+        if resume or init is not None:
+            raise ConfigError(f"--dry-run: does not go with {'--resume' if resume else '--init'}")
+        _dry_run(source, model, config, flags)
+        return
     if not resume:
         settings = _read_settings(source, model, config, flags)
         run_training(settings, lambda: create_folder(output_root, name, overwrite), init=init, reset_head=reset_head)
@@ -61,6 +69,15 @@ def train(
     else:
         settings = _read_settings(source, model, config, flags)
     run_training(settings, lambda: folder, resume=True)
+
+
+def _dry_run(source: Path | None, model: str | None, config: Path | None, flags: list[str]) -> None:
+    """Tell what a run would be. Only a data set that the command line names must exist."""
+    from panet.cli.dry_run import dry_run
+
+    named = source is not None and source.suffix.lower() not in _RECIPES
+    named = named or any(flag.partition("=")[0].strip() == "data.root" for flag in flags)
+    dry_run(_read_settings(source, model, config, flags), data_must_exist=named)
 
 
 def _assignments(
