@@ -20,7 +20,8 @@ NUM_PROPOSALS, NUM_DETECTIONS = 1000, 100
 
 def count_flops(config: ModelConfig) -> int:
     """Count the operations of one forward pass."""
-    model = meta_model(config).eval()
+    model = meta_model(config)
+    model.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         run_stages(model, 1, SIZE, NUM_PROPOSALS, NUM_DETECTIONS)
     return int(counter.get_total_flops())

@@ -69,8 +69,8 @@ def meta_model(config: ModelConfig) -> PANet:
 
 def describe_schedule(config: Config, num_steps: int | None) -> str:
     """Give the learning rate, how the batch scales it, and where it falls; `num_steps` None: not known."""
-    train, data = config.train, config.data
-    pictures, rate = data.batch_size * train.accumulate, base_rate(train, data.batch_size)
+    train, batch = config.train, config.data.batch_size
+    pictures, rate = batch * train.accumulate, base_rate(train, batch)
     if train.scale_learning_rate:
         scaling = f"{train.learning_rate:g} for 16 pictures x {pictures} pictures a step / 16 = {rate:g}"
     else:
@@ -109,13 +109,13 @@ def describe_memory(model: PANet, config: Config) -> list[str]:
     ]
 
 
-def largest_input(data: DataConfig) -> Size:
+def largest_input(loading: DataConfig) -> Size:
     """Give the padded size of the largest training picture."""
-    if data.crop is not None:
-        return _padded(data.crop[0]), _padded(data.crop[1])
-    factor = max(1.0, data.scale_jitter[1]) if data.scale_jitter is not None else 1.0
-    short = min(max(data.short_sides), data.max_side)
-    return _padded(short * factor), _padded(data.max_side * factor)
+    if loading.crop is not None:
+        return _padded(loading.crop[0]), _padded(loading.crop[1])
+    factor = max(1.0, loading.scale_jitter[1]) if loading.scale_jitter is not None else 1.0
+    short = min(max(loading.short_sides), loading.max_side)
+    return _padded(short * factor), _padded(loading.max_side * factor)
 
 
 def saved_bytes(model: PANet, num_images: int, size: Size, num_boxes: int, num_masks: int) -> int:
