@@ -157,3 +157,11 @@ def test_differences_are_named_with_both_values() -> None:
     assert found["train.seed"] == (0, 1)
     assert found["model.mask_head.channels"] == (256, None)
     assert differences(other, other) == {}
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\x85 b", "two\nlines", "\u2028", " ", "\t", "none", "1e3", "\ufeff"])
+def test_a_text_survives_its_yaml_whatever_is_in_it(tmp_path, text):
+    config = Config(train=TrainConfig(device=text))
+    path = tmp_path / "settings.yaml"
+    path.write_text(to_yaml(config), encoding="utf-8")
+    assert read_config(path, None) == config
