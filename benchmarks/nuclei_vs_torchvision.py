@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ from panet.data.layout import find_layout
 from panet.evaluate.runner import evaluate
 from panet.model.backbone import Backbone, timm_features
 from panet.model.build import build_model
+from panet.model.panet import PANet
 from panet.model.pretrained import load_backbone_weights
 from panet.objective.build import build_objective
 from panet.settings import read_config
@@ -172,7 +174,10 @@ def run_one(name: str, config: Config, train_set: CocoDataset, val_set: CocoData
     )
     train(objective, batches, learner, plan, run)
     training_seconds = seconds[-1] - seconds[0]
-    scored = evaluate(learner.judged, build_test_loader(val_set, config.model, 0), val_set, config.train.max_dets)  # type: ignore[arg-type]
+    loader = build_test_loader(val_set, config.model, 0)
+    # Both models have what `evaluate` uses of a PANet: forward and max_detections.
+    judged = cast("PANet", learner.judged)
+    scored = evaluate(judged, loader, val_set, config.train.max_dets)
     parameters = sum(parameter.numel() for parameter in objective.model.parameters())
     report_path = folder / "scores.json"
     content = {"metrics": scored.metrics, "steps": plan.num_steps, "training_seconds": training_seconds}

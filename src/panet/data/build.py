@@ -69,7 +69,7 @@ class _Batches(Dataset["Batch | DataError"]):
 class _Loader(DataLoader[Batch]):
     """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its own iterator class
         error: DataError | None = None
         batches = super().__iter__()
         for batch in batches:
@@ -99,7 +99,7 @@ def _build_loader(
     samples: SampleDataset, sampler: Sampler[list[Key]], pixels: PixelConfig, workers: int
 ) -> DataLoader[Batch]:
     return _Loader(
-        _Batches(samples, build_normalise(pixels)),  # type: ignore[arg-type]
+        _Batches(samples, build_normalise(pixels)),  # type: ignore[arg-type]  # errors are taken out in __iter__
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
