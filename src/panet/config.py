@@ -63,6 +63,8 @@ class NeckConfig(Section):
     """C2..C5 -> N2..N6: FPN, then the bottom-up path (Sec. 3.1)."""
 
     channels: Positive = 256
+    # Of the neck's convs, where it is another than model.norm: mmdetection's necks may have one and the heads none.
+    norm: Literal["same", "none", "group", "batch", "sync_batch"] = "same"
     bottom_up: bool = True
     # The official code drops this ReLU where it has no norm; the paper does not.
     bottom_up_relu: bool = True
@@ -143,9 +145,10 @@ class ModelConfig(Section):
     box_head: BoxHeadConfig = BoxHeadConfig()
     mask_head: MaskHeadConfig | None = MaskHeadConfig()
     detection: DetectionConfig = DetectionConfig()
-    # Legacy: that of 2018, for weights trained then: boxes whose x2, y2 name the last pixel, anchors rounded at the
-    # scale of a stride, NMS from the threshold on, pictures resized without antialias, masks pasted with a rim.
-    arithmetic: Literal["modern", "legacy"] = "modern"
+    # torchvision: as there, pictures are resized without antialias and masks pasted with a rim. Legacy: both, and the
+    # rest of 2018, for weights trained then: boxes whose x2, y2 name the last pixel, anchors rounded at the scale of
+    # a stride, NMS from the threshold on.
+    arithmetic: Literal["modern", "torchvision", "legacy"] = "modern"
     # Input size at test: shorter side, and the longer side's limit.
     short_side: Positive = 1000
     max_side: Positive = 1400

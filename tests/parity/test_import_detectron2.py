@@ -143,6 +143,25 @@ def test_a_checkpoint_of_detectron2_is_consumed_whole(tmp_path, backbone, mask):
     assert model.config.pixels.mean == (103.53, 116.28, 123.675)
 
 
+@pytest.mark.parametrize(("kind", "norm"), [("bn", "batch"), ("gn", "group")])
+def test_a_neck_of_mmdetection_may_have_a_norm_where_the_heads_have_none(tmp_path, kind, norm):
+    state = made(mmdetection_shapes(mask=False, path=True))
+    for name in [name for name in state if name.startswith("neck.") and name.endswith("conv.bias")]:
+        layer = name.removesuffix("conv.bias")
+        state[f"{layer}{kind}.weight"], state[f"{layer}{kind}.bias"] = state.pop(name), torch.zeros(256)
+        if kind == "bn":
+            state |= {f"{layer}bn.{leaf}": torch.ones(256) for leaf in ("running_mean", "running_var")}
+            state[f"{layer}bn.num_batches_tracked"] = torch.tensor(1)
+    file, out = tmp_path / "epoch_12.pth", tmp_path / "model.safetensors"
+    torch.save({"state_dict": state}, file)
+    assert run(["import", str(file), "-o", str(out)]) == 0
+    model = load_model(out)
+    assert (model.config.neck.norm, model.config.norm) == (norm, "none")
+    assert torch.equal(model.state["bottom_up.fuse.4.norm.weight"], state[f"neck.pafpn_convs.1.{kind}.weight"])
+    assert not model.state["bottom_up.fuse.4.conv.bias"].any()
+    assert not any(".norm." in name for name in model.state if name.startswith(("box_head.", "mask_head.")))
+
+
 @pytest.mark.parametrize(
     ("mask", "path", "style"), [(True, False, "pytorch"), (False, False, "caffe"), (False, True, "pytorch")]
 )

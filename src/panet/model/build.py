@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from panet.config import ModelConfig
+from panet.config import ModelConfig, Norm
 from panet.errors import ConfigError
 from panet.model.backbone import LEVELS, Backbone, timm_features
 from panet.model.bottom_up import BottomUpPath
@@ -55,25 +55,32 @@ def _assemble(config: ModelConfig) -> PANet:
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
     channels = config.neck.channels
+    neck_norm = norm_factory(_neck_norm(config), config.norm_groups)
     bottom_up = BottomUpPath(
-        LEVELS, channels, norm, relu=config.neck.bottom_up_relu, chain_on_presum=config.neck.chain_on_presum
+        LEVELS, channels, neck_norm, relu=config.neck.bottom_up_relu, chain_on_presum=config.neck.chain_on_presum
     )
     rpn = config.rpn
     legacy = config.arithmetic == "legacy"
     boxes: dict[str, Any] = {"min_side": 0.0, "inclusive": True} if legacy else {}
     return PANet(
         backbone=backbone,
-        top_down=TopDownPath(backbone.channels, channels, norm, relu=config.neck.top_down_relu),
+        top_down=TopDownPath(backbone.channels, channels, neck_norm, relu=config.neck.top_down_relu),
         bottom_up=bottom_up if config.neck.bottom_up else None,
         rpn=RPNHead(channels, len(rpn.anchor_sizes[0]) * len(rpn.anchor_ratios), rpn.num_convs),
         box_head=_box_head(config, norm),
         mask_head=_mask_head(config, norm),
         cell_anchors={k: _cell_anchors(config, k) for k in range(LEVELS[0], LEVELS[0] + len(rpn.anchor_sizes))},
         proposal_rule=ProposalRule(rpn.num_before_nms_test, rpn.num_after_nms_test, rpn.nms_threshold, **boxes),
-        detection_rule=DetectionRule(**config.detection.model_dump(), **boxes, keep_ties=legacy),
+        detection_rule=DetectionRule(
+            **config.detection.model_dump(), **boxes, keep_ties=legacy, grown_masks=config.arithmetic != "modern"
+        ),
         infer_strides=rpn.infer_strides,
         legacy_frames=legacy,
     )
+
+
+def _neck_norm(config: ModelConfig) -> Norm:
+    return config.norm if config.neck.norm == "same" else config.neck.norm
 
 
 def _cell_anchors(config: ModelConfig, k: int) -> Tensor:
@@ -116,17 +123,9 @@ def _mask_head(config: ModelConfig, norm: NormFactory) -> MaskHead | None:
 
 def _check_groups(config: ModelConfig) -> None:
     """GroupNorm wants every width to be a multiple of its groups; say which is not."""
-    if config.norm != "group":
-        return
-    widths = {"neck.channels": config.neck.channels}
-    if config.box_head.kind == "4conv1fc":
-        widths["box_head.conv_channels"] = config.box_head.conv_channels
-    else:
-        widths["box_head.fc_channels"] = config.box_head.fc_channels
-    if config.mask_head is not None:
-        widths["mask_head.channels"] = config.mask_head.channels
-        if config.mask_head.fc_path:
-            widths["half of mask_head.channels"] = config.mask_head.channels // 2
+    widths = _head_widths(config) if config.norm == "group" else {}
+    if _neck_norm(config) == "group":
+        widths["neck.channels"] = config.neck.channels
     for name, width in widths.items():
         if width % config.norm_groups:
             raise ConfigError(
@@ -137,3 +136,16 @@ def _check_groups(config: ModelConfig) -> None:
             raise ConfigError(
                 f"model.norm_groups: {config.norm_groups} groups leave one value of {name} to each; choose fewer"
             )
+
+
+def _head_widths(config: ModelConfig) -> dict[str, int]:
+    widths = {}
+    if config.box_head.kind == "4conv1fc":
+        widths["box_head.conv_channels"] = config.box_head.conv_channels
+    else:
+        widths["box_head.fc_channels"] = config.box_head.fc_channels
+    if config.mask_head is not None:
+        widths["mask_head.channels"] = config.mask_head.channels
+        if config.mask_head.fc_path:
+            widths["half of mask_head.channels"] = config.mask_head.channels // 2
+    return widths

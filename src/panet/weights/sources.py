@@ -90,15 +90,16 @@ def describe(state: Mapping[str, Tensor], source: str, settings: str = "") -> Mo
         CheckpointError: the class logits are missing, or the backbone is no ResNet that we know.
     """
     backbone = _backbone(state)
-    norm = "none"
-    if "top_down.lateral.5.norm.weight" in state:
-        norm = "batch" if "top_down.lateral.5.norm.running_mean" in state else "group"
+    neck_norm, norm = _norm_of(state, "top_down."), _norm_of(state, "box_head.", "mask_head.")
     per_level = any(".fuse.adapt." in name for name in state)
     parts: dict[str, Any] = {
         "num_classes": len(_class_logits(state)) - 1,
         "norm": norm,
         "backbone": {"name": backbone},
-        "neck": {"bottom_up": any(name.startswith("bottom_up.") for name in state)},
+        "neck": {
+            "bottom_up": any(name.startswith("bottom_up.") for name in state),
+            "norm": "same" if neck_norm == norm else neck_norm,
+        },
         "pooling": {"levels": "all" if per_level else "assigned"},
         "box_head": {"kind": "2fc" if "box_head.shared.linear.weight" in state else "4conv1fc"},
         "mask_head": None,
@@ -111,6 +112,14 @@ def describe(state: Mapping[str, Tensor], source: str, settings: str = "") -> Mo
         parts["rpn"] = {"num_convs": 2}
     _add_habits(parts, source, settings)
     return ModelConfig.model_validate(parts)
+
+
+def _norm_of(state: Mapping[str, Tensor], *parts: str) -> str:
+    """Give the norm of a part of the network, by the names of its tensors."""
+    names = [name for name in state if name.startswith(parts)]
+    if any(name.endswith(".norm.running_mean") for name in names):
+        return "batch"
+    return "group" if any(name.endswith(".norm.weight") for name in names) else "none"
 
 
 def _class_logits(state: Mapping[str, Tensor]) -> Tensor:
@@ -142,6 +151,7 @@ def _add_habits(parts: dict[str, Any], source: str, settings: str) -> None:
         parts |= {"short_side": 1000, "max_side": 1400}
     elif source == "torchvision":
         parts.setdefault("rpn", {})["infer_strides"] = True
+        parts["arithmetic"] = "torchvision"
     elif source == "detectron2":
         parts["backbone"]["stride_in_1x1"] = plain
         parts["pixels"] = _BGR if plain else {**_BGR, "std": _RGB_STD[::-1]}

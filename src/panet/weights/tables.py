@@ -81,12 +81,16 @@ def _mask_rcnn_outputs(theirs: str, logits: str, deltas: str) -> Iterator[tuple[
     yield f"{theirs}.{deltas}", "box_head.deltas"
 
 
-def _convs(theirs: str, ours: tuple[str, ...], norm: str = "") -> Iterator[tuple[str, str]]:
-    """Rows of numbered convs, {i} in `theirs`, with the norm beside them where there is one."""
+def _convs(theirs: str, ours: tuple[str, ...], *norms: str) -> Iterator[tuple[str, str]]:
+    """Rows of numbered convs, {i} in `theirs`, with the names that a norm beside them may have."""
     for i, layer in enumerate(ours):
         yield theirs.format(i=i), f"{layer}.conv"
-        if norm:
-            yield norm.format(i=i), f"{layer}.norm"
+        yield from ((norm.format(i=i), f"{layer}.norm") for norm in norms)
+
+
+def _conv_modules(theirs: str, ours: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Rows of mmdetection's ConvModules, {i} in `theirs`: conv, and BN or GN where there is one."""
+    return _convs(f"{theirs}.conv", ours, f"{theirs}.bn", f"{theirs}.gn")
 
 
 _LATERALS = tuple(f"top_down.lateral.{k}" for k in (2, 3, 4, 5))
@@ -172,16 +176,10 @@ def mmdetection(blocks: tuple[int, ...] = _RESNET50) -> dict[str, str]:
     return dict(
         [
             *_resnet("backbone.", "backbone.layer{stage}", blocks),
-            *_convs("neck.lateral_convs.{i}.conv", _LATERALS, "neck.lateral_convs.{i}.bn"),
-            *_convs("neck.fpn_convs.{i}.conv", _OUTPUTS, "neck.fpn_convs.{i}.bn"),
-            *_convs(
-                "neck.downsample_convs.{i}.conv",
-                tuple(f"bottom_up.down.{k}" for k in upper),
-                "neck.downsample_convs.{i}.bn",
-            ),
-            *_convs(
-                "neck.pafpn_convs.{i}.conv", tuple(f"bottom_up.fuse.{k}" for k in upper), "neck.pafpn_convs.{i}.bn"
-            ),
+            *_conv_modules("neck.lateral_convs.{i}", _LATERALS),
+            *_conv_modules("neck.fpn_convs.{i}", _OUTPUTS),
+            *_conv_modules("neck.downsample_convs.{i}", tuple(f"bottom_up.down.{k}" for k in upper)),
+            *_conv_modules("neck.pafpn_convs.{i}", tuple(f"bottom_up.fuse.{k}" for k in upper)),
             ("rpn_head.rpn_conv", "rpn.conv"),
             ("rpn_head.rpn_cls", "rpn.objectness"),
             ("rpn_head.rpn_reg", "rpn.deltas"),
