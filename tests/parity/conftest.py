@@ -2,11 +2,10 @@
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -102,7 +101,7 @@ def same(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     table = request.config.stash.setdefault(ERRORS, {})
 
     def check(fixture: str, what: str, got: Any, expected: Any, atol: float = 1e-4) -> None:
-        got, expected = (torch.as_tensor(np.asarray(value.detach())).double() for value in (got, expected))
+        got, expected = (torch.as_tensor(value).detach().cpu().double() for value in (got, expected))
         assert got.shape == expected.shape, (what, got.shape, expected.shape)
         error = float((got - expected).abs().max()) if got.numel() else 0.0
         allowed = atol * max(1.0, float(expected.abs().max())) if expected.numel() else atol
@@ -110,6 +109,35 @@ def same(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
         assert error <= allowed, f"{what}: largest error {error:.3g}, allowed {allowed:.3g}"
 
     yield check  # noqa: PT022 (a yield keeps the fixture's type next to its check)
+
+
+@pytest.fixture
+def same_detections(same: Callable[..., None]) -> Callable[..., list[int]]:
+    """Pair the detections of two implementations, and give for each expected one its partner's place.
+
+    Partners have one label, boxes within `px` and scores within `score`. The order is that of the scores, so partners
+    may have changed places only with detections whose scores tie within `score`: rounding decides there.
+    """
+
+    def check(
+        fixture: str, what: str, got: Any, expected: Mapping[str, Any], px: float = 1e-3, score: float = 1e-5
+    ) -> list[int]:
+        boxes, scores, labels = (torch.as_tensor(each) for each in (got.boxes, got.scores, got.labels))
+        assert (scores.diff() <= 0).all(), "not best first"
+        near = (boxes[None] - expected["boxes"][:, None]).abs().amax(dim=2) <= px
+        near &= (scores[None] - expected["scores"][:, None]).abs() <= score
+        near &= labels[None] == expected["labels"][:, None]
+        partners: list[int] = []
+        for i, row in enumerate(near.tolist()):
+            free = [j for j, fits in enumerate(row) if fits and j not in partners]
+            assert free, f"{what}: nothing of ours is {expected['boxes'][i].tolist()}, score {expected['scores'][i]}"
+            partners.append(free[0])
+        assert len(partners) == len(boxes), f"{what}: {len(boxes)} detections, {len(partners)} of them expected"
+        same(fixture, f"boxes, {what}", boxes[partners], expected["boxes"], atol=px / max(1, expected["boxes"].max()))
+        same(fixture, f"scores, {what}", scores[partners], expected["scores"], atol=score)
+        return partners
+
+    return check
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -47,7 +47,7 @@ def picture(path, height, width):
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def compare(both_models, same, image, what):
+def compare(both_models, same_detections, image, what):
     theirs, ours = both_models
     size = (image.shape[1], image.shape[2])
     theirs.transform.min_size, theirs.transform.max_size = (min(size),), max(size)
@@ -58,20 +58,18 @@ def compare(both_models, same, image, what):
         expected = theirs([image])[0]
         (got,) = ours(ImageBatch(((image - mean) / std)[None], (size,), (size,)))
     assert len(expected["boxes"]) > 20, "too few detections to tell anything"
-    same("torchvision maskrcnn_resnet50_fpn", f"boxes, {what}", got.boxes, expected["boxes"], atol=1e-3 / max(size))
-    same("torchvision maskrcnn_resnet50_fpn", f"scores, {what}", got.scores, expected["scores"], atol=1e-5)
-    assert got.labels.tolist() == expected["labels"].tolist()
+    same_detections("torchvision maskrcnn_resnet50_fpn", what, got, expected)
 
 
 DEMO = Path(__file__).resolve().parents[2] / "src" / "panet" / "bundled" / "images"
 
 
 @pytest.mark.parametrize(("name", "height", "width"), [("histo.jpg", 256, 384), ("ihc.png", 320, 256)])
-def test_detections_equal_torchvisions_on_bundled_pictures(both_models, same, name, height, width):
-    compare(both_models, same, picture(DEMO / name, height, width), name)
+def test_detections_equal_torchvisions_on_bundled_pictures(both_models, same_detections, name, height, width):
+    compare(both_models, same_detections, picture(DEMO / name, height, width), name)
 
 
 @pytest.mark.shared
-def test_detections_equal_torchvisions_on_photographs(both_models, same, shared_data):
+def test_detections_equal_torchvisions_on_photographs(both_models, same_detections, shared_data):
     for path in sorted((shared_data / "coco80" / "images").glob("*.jpg"))[:8]:
-        compare(both_models, same, picture(path, 320, 416), path.name)
+        compare(both_models, same_detections, picture(path, 320, 416), path.name)
