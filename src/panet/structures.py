@@ -6,18 +6,21 @@ Letters: B images, H W padded input, G ground-truth objects, D detections, K cla
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target"]
+__all__ = ["Arithmetic", "Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target"]
 
 Pyramid: TypeAlias = dict[int, Tensor]
 """Level k -> (B, C, H_k, W_k), stride 2**k; called c, p or n as in the paper."""
 
 Size: TypeAlias = tuple[int, int]
 """(height, width), un-padded."""
+
+Arithmetic: TypeAlias = Literal["modern", "torchvision", "legacy"]
+"""Whose way of resizing pictures and pasting masks a model's weights go with; see `config.ModelConfig`."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class Detections:
         scores: (D,) in 0..1.
         labels: (D,) int64 in 1..K.
         mask_grids: (D, M, M) probabilities on a grid that spans each box, or None without a mask branch.
-        inclusive: x2, y2 name the last pixel (models of 2018); masks are pasted accordingly.
+        inclusive: x2, y2 name the last pixel (models of 2018).
+        grown: masks are pasted with a rim, in whole px (models of 2018 and torchvision's), see `ops.paste.paste_mask`.
     """
 
     boxes: Tensor
@@ -141,6 +145,7 @@ class Detections:
     labels: Tensor
     mask_grids: Tensor | None = None
     inclusive: bool = False
+    grown: bool = False
 
     def __post_init__(self) -> None:
         num_detections = len(self.boxes)
@@ -155,7 +160,9 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> "Detections":
         grids = None if self.mask_grids is None else self.mask_grids[index]
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], grids, self.inclusive)
+        return replace(
+            self, boxes=self.boxes[index], scores=self.scores[index], labels=self.labels[index], mask_grids=grids
+        )
 
     def to(self, device: torch.device) -> "Detections":
         grids = None if self.mask_grids is None else self.mask_grids.to(device)

@@ -1,6 +1,8 @@
 """torchvision's checkpoints, read from a file and written as ours: the same detections; and back: the same tensors."""
 
+import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from PIL import Image
 from torchvision.models import detection
 
 from panet.cli.main import run
+from panet.data.images import read_image
+from panet.ops.rle import decode
 from panet.structures import ImageBatch
 from panet.weights.checkpoint import load_model, restore
 from panet.weights.coco import COCO
@@ -69,15 +73,16 @@ def detect_both(theirs, ours, image):
         return theirs([image])[0], ours(ImageBatch(((image - mean) / std)[None], (size,), (size,)))[0]
 
 
-def test_detections_through_the_file_equal_torchvisions_and_the_way_back_is_exact(theirs, same, tmp_path):
+def named(theirs):
+    return f"import {type(theirs).__name__} of {len(theirs.state_dict())} tensors"
+
+
+def test_detections_through_the_file_equal_torchvisions_and_the_way_back_is_exact(theirs, same_detections, tmp_path):
     out = imported(tmp_path, theirs.state_dict())
     ours, model_file = restore(out)
     expected, got = detect_both(theirs, ours, picture(192, 256))
     assert len(expected["boxes"]) > 20, "too few detections to tell anything"
-    what = f"import {type(theirs).__name__} of {len(theirs.state_dict())} tensors"
-    same(what, "boxes", got.boxes, expected["boxes"], atol=1e-3 / 256)
-    same(what, "scores", got.scores, expected["scores"], atol=1e-5)
-    assert got.labels.tolist() == expected["labels"].tolist()
+    same_detections(named(theirs), "histo.jpg", got, expected)
     assert model_file.label_map == COCO
 
     back = tmp_path / "back.pth"
@@ -85,6 +90,55 @@ def test_detections_through_the_file_equal_torchvisions_and_the_way_back_is_exac
     returned = torch.load(back, weights_only=True)
     assert returned.keys() == theirs.state_dict().keys()
     assert all(torch.equal(returned[key], tensor) for key, tensor in theirs.state_dict().items())
+
+
+class Found(NamedTuple):
+    """What `panet predict` wrote of one picture."""
+
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor
+    masks: list
+
+    @classmethod
+    def read(cls, annotations):
+        corners = torch.tensor([each["bbox"] for each in annotations])
+        corners[:, 2:] += corners[:, :2]
+        labels = torch.tensor([COCO.label(each["category_id"]) for each in annotations])
+        masks = [decode(each["segmentation"]) for each in annotations if "segmentation" in each]
+        return cls(corners, torch.tensor([each["score"] for each in annotations]), labels, masks)
+
+
+def predicted(tmp_path, theirs, paths, short_side, max_side):
+    """Import a model and predict pictures, both on the command line; a Found for each picture, in the given order."""
+    sides = ["--set", f"model.short_side={short_side}", "--set", f"model.max_side={max_side}"]
+    out = imported(tmp_path, theirs.state_dict(), *sides)
+    places = [str(path) for path in paths]
+    options = ["-o", str(tmp_path / "found"), "--score", "0.05", "--no-overlays"]
+    assert run(["predict", str(out), *places, *options]) == 0
+    document = json.loads((tmp_path / "found" / "results.json").read_text())
+    ids = [image["id"] for image in document["images"]]
+    return [Found.read([each for each in document["annotations"] if each["image_id"] == i]) for i in ids]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("theirs", BUILDERS[:2], indirect=True)
+def test_the_command_line_finds_in_ten_photographs_what_torchvision_finds(
+    theirs, same, same_detections, shared_data, tmp_path
+):
+    paths = sorted((shared_data / "coco80" / "images").glob("*.jpg"))[:10]
+    found = predicted(tmp_path, theirs, paths, 256, 427)
+    theirs.transform.min_size, theirs.transform.max_size = (256,), 427
+    for path, got in zip(paths, found, strict=True):
+        with torch.inference_mode():
+            expected = theirs([read_image(path) / 255])[0]
+        assert len(expected["boxes"]) > 20, "too few detections to tell anything"
+        partners = same_detections(f"{named(theirs)}, predict", path.name, got, expected)
+        # Where the masks differ, theirs is at the threshold: rounding decides.
+        probabilities = expected["masks"][:, 0]
+        other = probabilities.new_tensor(np.stack([got.masks[j] for j in partners])) != (probabilities > 0.5)
+        doubtful = probabilities[other]
+        same(f"{named(theirs)}, predict", f"{len(doubtful)} mask px, {path.name}", doubtful, 0.5 + 0 * doubtful, 1e-5)
 
 
 @pytest.fixture(scope="module")

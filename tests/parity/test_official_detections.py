@@ -40,8 +40,8 @@ def predictor(official_keys, made_weights):
         LabelMap(numbers, tuple(map(str, numbers))),
         short_side=config.short_side,
         max_side=config.max_side,
-        normalise=build_normalise(config.pixels),
-        legacy_resize=True,
+        normalise=build_normalise(config),
+        arithmetic=config.arithmetic,
     )
 
 

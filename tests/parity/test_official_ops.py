@@ -80,7 +80,7 @@ def test_masks_are_pasted_to_the_last_pixel(recorded):
     expected = unpack(recorded["out.paste_bitmap"], SIZE)
     assert 0 < expected.float().mean() < 1
     pairs = zip(recorded["in.paste_mask_prob"], recorded["out.det_boxes"], strict=True)
-    got = torch.stack([in_picture(paste_mask(grid, box, SIZE, inclusive=True), SIZE) for grid, box in pairs])
+    got = torch.stack([in_picture(paste_mask(grid, box, SIZE, grown=True), SIZE) for grid, box in pairs])
     assert int((got != expected).sum()) == 0
 
 
@@ -89,7 +89,7 @@ def test_a_picture_is_prepared_as_in_2018(recorded, same):
     image = recorded["in.image_bgr_uint8"].permute(2, 0, 1).flip(0)
     size = (image.shape[1], image.shape[2])
     mean = tuple(json.loads(settings["pixel_means_bgr"]))
-    view = view_for_test(size, int(settings["target_scale"]), int(settings["max_size"]), legacy=True)
+    view = view_for_test(size, int(settings["target_scale"]), int(settings["max_size"]), "legacy")
     batch = make_image_batch([apply_view(image, view)], [size], Normalise(mean, (1, 1, 1), bgr=True), [view.factor])
     same(NAME, "blob", batch.tensor, recorded["out.blob"], atol=1e-6)
     same(NAME, "im_scale", torch.tensor([batch.factors]), recorded["out.im_scale"], atol=1e-6)

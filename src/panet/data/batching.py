@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Sampler
 
 from panet.data.dataset import Key, sample_generator
@@ -23,16 +24,19 @@ class Normalise:
     Args:
         mean, std: by channel, in the order of the output.
         bgr: whether the output's channels are blue, green, red.
+        unit: whether pixels are brought to 0..1 first, mean and std too, so that rounding is torchvision's.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     bgr: bool
+    unit: bool = False
 
     def __call__(self, image: Tensor) -> Tensor:
         pixels = image.flip(0) if self.bgr else image
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return pixels.to(torch.float32, copy=True).sub_(mean).div_(std)
+        whole = 255.0 if self.unit else 1.0
+        mean, std = (torch.tensor([each / whole for each in side]).view(3, 1, 1) for side in (self.mean, self.std))
+        return (pixels.to(torch.float32) / whole).sub_(mean).div_(std)
 
 
 def make_image_batch(
@@ -40,22 +44,31 @@ def make_image_batch(
     original_sizes: Sequence[Size],
     pixels: Normalise,
     factors: Sequence[float | None] = (),
+    late_sizes: Sequence[Size | None] = (),
 ) -> ImageBatch:
-    """Normalise pictures, then pad them with zeros at the right and bottom to one size, a multiple of 32.
+    """Normalise pictures, resize those of late views, then pad them with zeros to one size, a multiple of 32.
 
     Args:
         images: B of (3, h, w) RGB, uint8 or float32 0..255.
         original_sizes: B pairs (H0, W0) in image px.
         pixels: what makes them network input.
         factors: of the pictures' views; only if all have one does the batch tell them.
+        late_sizes: of the pictures' views.
     """
-    sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+    late = late_sizes or [None] * len(images)
+    sizes = [size or (int(image.shape[-2]), int(image.shape[-1])) for image, size in zip(images, late, strict=True)]
     height, width = (-(-max(sides) // _STRIDE) * _STRIDE for sides in zip(*sizes, strict=True))
     tensor = torch.zeros(len(images), 3, height, width)
     for row, image, (h, w) in zip(tensor, images, sizes, strict=True):
-        row[:, :h, :w] = pixels(image)
+        row[:, :h, :w] = _resized(pixels(image), (h, w))
     known = tuple(factor for factor in factors if factor is not None)
     return ImageBatch(tensor, tuple(sizes), tuple(original_sizes), known if len(known) == len(sizes) else None)
+
+
+def _resized(image: Tensor, size: Size) -> Tensor:
+    if image.shape[-2:] == size:
+        return image
+    return interpolate(image[None], size, mode="bilinear", align_corners=False)[0]
 
 
 def collate(samples: Sequence[Sample], pixels: Normalise) -> Batch:
@@ -72,7 +85,8 @@ def collate(samples: Sequence[Sample], pixels: Normalise) -> Batch:
         for sample in samples
     )
     sizes, factors = [sample.original_size for sample in samples], [sample.factor for sample in samples]
-    return Batch(make_image_batch(images, sizes, pixels, factors), targets)
+    late_sizes = [sample.late_size for sample in samples]
+    return Batch(make_image_batch(images, sizes, pixels, factors, late_sizes), targets)
 
 
 class BatchPlan:

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from panet.config import DataConfig, ModelConfig, PixelConfig
+from panet.config import DataConfig, ModelConfig
 from panet.data.batching import BatchPlan, Normalise, StepSampler, collate
 from panet.data.coco import CocoDataset
 from panet.data.dataset import Key, SampleDataset
@@ -32,14 +32,14 @@ def build_train_loader(
     """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone."""
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
-    return _build_loader(samples, sampler, model.pixels, data.workers)
+    return _build_loader(samples, sampler, build_normalise(model), data.workers)
 
 
 def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
     """Load every picture with its targets, one a batch, in the file's order, at the model's test size."""
-    view_rule = ResizeShortSide((model.short_side,), model.max_side, legacy=model.arithmetic == "legacy")
+    view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
     samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return _build_loader(samples, _InOrder(len(dataset)), model.pixels, workers)
+    return _build_loader(samples, _InOrder(len(dataset)), build_normalise(model), workers)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
@@ -47,9 +47,10 @@ def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
     return len(_build_plan(dataset, data, seed=0))
 
 
-def build_normalise(pixels: PixelConfig) -> Normalise:
+def build_normalise(model: ModelConfig) -> Normalise:
     """Make the step from 0..255 to network input."""
-    return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr")
+    pixels = model.pixels
+    return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr", unit=model.arithmetic == "torchvision")
 
 
 class _Batches(Dataset["Batch | DataError"]):
@@ -96,10 +97,10 @@ class _InOrder(Sampler[list[Key]]):
 
 
 def _build_loader(
-    samples: SampleDataset, sampler: Sampler[list[Key]], pixels: PixelConfig, workers: int
+    samples: SampleDataset, sampler: Sampler[list[Key]], pixels: Normalise, workers: int
 ) -> DataLoader[Batch]:
     return _Loader(
-        _Batches(samples, build_normalise(pixels)),  # type: ignore[arg-type]  # errors are taken out in __iter__
+        _Batches(samples, pixels),  # type: ignore[arg-type]  # errors are taken out in __iter__
         batch_size=None,
         sampler=sampler,
         num_workers=workers,

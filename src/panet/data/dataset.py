@@ -64,6 +64,7 @@ class SampleDataset(Dataset[Sample]):
             image_id=record.id,
             original_size=size,
             factor=view.factor,
+            late_size=view.late_size,
         )
         for transform in self._transforms:
             sample = transform(sample, generator)

@@ -4,6 +4,7 @@ First a view is chosen (which window of the picture, at what size) from the pict
 masks that are seen are decoded, at the size they are used. Then the sample is flipped and coloured.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -14,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from panet.ops.resize import resize_bilinear
-from panet.structures import Size
+from panet.structures import Arithmetic, Size
 
 __all__ = [
     "ColourJitter",
@@ -28,8 +29,6 @@ __all__ = [
     "View",
     "ViewRule",
     "apply_view",
-    "resize_for_test",
-    "size_for_test",
     "view_for_test",
 ]
 
@@ -39,7 +38,7 @@ class Sample:
     """A picture and its G objects, in input px.
 
     Args:
-        image: (3, h, w) RGB, uint8, or unrounded float32 of a view with a factor.
+        image: (3, h, w) RGB, uint8, or unrounded float32 of a view with a factor; of a late view, not yet resized.
         boxes: (G, 4) float32 xyxy.
         labels: (G,) int64 in 1..K.
         masks: (G, h, w) bool.
@@ -47,6 +46,7 @@ class Sample:
         image_id: the picture's id in its data set.
         original_size: (H0, W0) of the file, upright.
         factor: of the view.
+        late_size: of the view.
     """
 
     image: tv_tensors.Image
@@ -57,13 +57,15 @@ class Sample:
     image_id: int | str
     original_size: Size
     factor: float | None = None
+    late_size: Size | None = None
 
 
 @dataclass(frozen=True)
 class View:
     """A window of a picture, image px, and the (height, width) it is resized to.
 
-    With a `factor`, both sides are enlarged by exactly it, without antialias and unrounded.
+    With a `factor`, both sides are enlarged by exactly it, without antialias and unrounded. A `late` window keeps its
+    pixels until they are normalised and is resized then, without antialias (torchvision).
     """
 
     top: int
@@ -72,36 +74,42 @@ class View:
     width: int
     size: Size
     factor: float | None = None
+    late: bool = False
+
+    @property
+    def late_size(self) -> Size | None:
+        """Give the size that is still to be made, if any."""
+        return self.size if self.late else None
 
 
 ViewRule: TypeAlias = Callable[[Size, torch.Generator], View]
 Transform: TypeAlias = Callable[[Sample, torch.Generator], Sample]
 
 
-def size_for_test(size: Size, short_side: int, max_side: int) -> Size:
-    """Scale (height, width) so that the shorter side is `short_side`, but the longer one at most `max_side`."""
-    return view_for_test(size, short_side, max_side).size
+def view_for_test(size: Size, short_side: int, max_side: int, arithmetic: Arithmetic = "modern") -> View:
+    """View the whole picture, its shorter side resized to `short_side`, but the longer one at most to `max_side`.
 
-
-def view_for_test(size: Size, short_side: int, max_side: int, *, legacy: bool = False) -> View:
-    """View the whole picture at `size_for_test`; with `legacy`, enlarged by a factor as in 2018."""
+    By "legacy" arithmetic it is enlarged by one exact factor as in 2018; by "torchvision" without antialias, its sides
+    cut to whole pixels, not rounded.
+    """
     factor = min(short_side / min(size), max_side / max(size))
-    if legacy and round(short_side / min(size) * max(size)) <= max_side:  # the limit is for the rounded side
-        factor = short_side / min(size)
-    return View(0, 0, *size, _scaled(size, factor), factor if legacy else None)
-
-
-def resize_for_test(image: Tensor, short_side: int, max_side: int) -> Tensor:
-    """Resize (3, H, W) uint8 to `size_for_test`, bilinear with antialias."""
-    height, width = image.shape[-2:]
-    return apply_view(image, view_for_test((height, width), short_side, max_side))
+    if arithmetic == "torchvision":
+        height, width = (max(1, math.floor(side * factor)) for side in size)
+        return View(0, 0, *size, (height, width), late=True)
+    if arithmetic == "legacy":
+        if round(short_side / min(size) * max(size)) <= max_side:  # the limit is for the rounded side
+            factor = short_side / min(size)
+        return View(0, 0, *size, _scaled(size, factor), factor)
+    return View(0, 0, *size, _scaled(size, factor))
 
 
 def apply_view(image: Tensor, view: View) -> Tensor:
-    """Cut the window out of (3, H, W) uint8 and resize it; costs the window, not the picture."""
-    window = functional.crop(image, view.top, view.left, view.height, view.width)
+    """Cut the window out of (3, H, W) uint8 and resize it, unless late; costs the window, not the picture."""
+    window: Tensor = functional.crop(image, view.top, view.left, view.height, view.width)
     if view.factor is not None:
         return resize_bilinear(window.to(torch.float32), view.size, view.factor)
+    if view.late:
+        return window
     return _resize(window, view.size)
 
 
@@ -111,11 +119,11 @@ class ResizeShortSide:
 
     short_sides: tuple[int, ...]
     max_side: int
-    legacy: bool = False
+    arithmetic: Arithmetic = "modern"
 
     def __call__(self, size: Size, generator: torch.Generator) -> View:
         short_side = self.short_sides[_draw_index(len(self.short_sides), generator)]
-        return view_for_test(size, short_side, self.max_side, legacy=self.legacy)
+        return view_for_test(size, short_side, self.max_side, self.arithmetic)
 
 
 @dataclass(frozen=True)

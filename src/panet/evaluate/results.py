@@ -29,16 +29,17 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
         label_map: what the labels stand for.
     """
     detections = detections.to(torch.device("cpu"))
+    last = int(detections.inclusive)  # the pixel that x2, y2 name
     results = []
     for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist()):
         result: dict[str, Any] = {
             "image_id": image_id,
             "category_id": label_map.category_id(int(detections.labels[i])),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "bbox": [x1, y1, x2 - x1 + last, y2 - y1 + last],
             "score": float(detections.scores[i]),
         }
         if detections.mask_grids is not None:
-            window, left, top = paste_mask(detections.mask_grids[i], detections.boxes[i], size)
+            window, left, top = paste_mask(detections.mask_grids[i], detections.boxes[i], size, grown=detections.grown)
             result["segmentation"] = encode_window(window.numpy(), left, top, size)
         results.append(result)
     return results
@@ -69,10 +70,10 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def rounded(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Give copies with boxes to 0.001 px and scores to 0.000001, for writing."""
+    """Give copies with boxes to 0.0001 px and scores to 0.000001, for writing."""
     copies = []
     for result in results:
-        box = [round(side, 3) for side in result["bbox"]]
+        box = [round(side, 4) for side in result["bbox"]]
         copies.append({**result, "bbox": box, "score": round(result["score"], 6)})
     return copies
 

@@ -27,6 +27,7 @@ class DetectionRule:
         min_side: boxes with a smaller side (px) are dropped.
         inclusive: x2, y2 name the last pixel (Detectron, 2018).
         keep_ties: all that score as the last of `max_detections` remain too.
+        grown_masks: masks are pasted with a rim, see `ops.paste.paste_mask`.
     """
 
     score_threshold: float = 0.05
@@ -35,6 +36,7 @@ class DetectionRule:
     min_side: float = 1e-2
     inclusive: bool = False
     keep_ties: bool = False
+    grown_masks: bool = False
 
 
 def select_detections(
@@ -86,7 +88,7 @@ def _select_one(boxes: Tensor, scores: Tensor, size: Size, rule: DetectionRule) 
     if rule.keep_ties and len(kept) > count:
         count = int((score[kept] >= score[kept[count - 1]]).sum())
     kept = kept[:count]
-    return Detections(box[kept], score[kept], label[kept], inclusive=rule.inclusive)
+    return Detections(box[kept], score[kept], label[kept], inclusive=rule.inclusive, grown=rule.grown_masks)
 
 
 def _factors(boxes: Tensor, scale: tuple[float, float]) -> Tensor:

@@ -35,34 +35,35 @@ def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int, samples: 
 
 
 def paste_mask(
-    grid: Tensor, box: Tensor, size: tuple[int, int], threshold: float = 0.5, *, inclusive: bool = False
+    grid: Tensor, box: Tensor, size: tuple[int, int], threshold: float = 0.5, *, grown: bool = False
 ) -> tuple[Tensor, int, int]:
     """Give the mask inside the part of the picture that its box covers.
 
     The grid spans the box; it is read bilinearly at pixel centres, beyond its outer cell centres as the outer cell.
-    With `inclusive`, a rim of zero cells is put around the grid first, and the box grown by it (Detectron, 2018).
+    With `grown`, a rim of zero cells is put around the grid first, and the box grown by it and cut to whole pixels,
+    the last one included (Detectron, 2018; torchvision).
 
     Args:
         grid: (M, M) probabilities.
         box: (4,) xyxy, image px.
         size: the picture's (height, width).
         threshold: a pixel belongs to the mask at or above it.
-        inclusive: x2, y2 name the last pixel, edges are cut to whole pixels, and a pixel must be above the threshold.
+        grown: as above; a pixel must then be above the threshold.
     Returns:
         A bool window (h, w), and the column and row of its top left pixel; 0 along a side that holds no pixel centre.
     """
-    if inclusive:
+    if grown:
         box = _grown(box, grid.shape[1])
         grid = pad(grid, (1, 1, 1, 1))
     x1, y1, x2, y2 = (float(value) for value in box)
     across, left = _read_positions(x1, x2, size[1], grid.shape[1])
     down, top = _read_positions(y1, y2, size[0], grid.shape[0])
     window = down.to(grid) @ grid @ across.to(grid).T
-    return window > threshold if inclusive else window >= threshold, left, top
+    return window > threshold if grown else window >= threshold, left, top
 
 
 def _grown(box: Tensor, num_cells: int) -> Tensor:
-    """Grow an inclusive box by a cell at each side; give whole, exclusive edges, at least a pixel apart."""
+    """Grow a box by a cell at each side, cut its edges to whole px; the last pixel becomes an exclusive edge."""
     centre, half = (box[2:] + box[:2]) * 0.5, (box[2:] - box[:2]) * 0.5 * ((num_cells + 2.0) / num_cells)
     first, last = (centre - half).trunc(), (centre + half).trunc()
     return torch.cat((first, torch.maximum(last, first) + 1))

@@ -21,7 +21,7 @@ from panet.errors import ConfigError, DataError
 from panet.model.detections import to_image
 from panet.model.panet import PANet
 from panet.predict.result import Result
-from panet.structures import LabelMap, Size
+from panet.structures import Arithmetic, LabelMap, Size
 from panet.weights.checkpoint import restore
 
 __all__ = ["ImageLike", "Predictor", "load", "pick_device"]
@@ -52,8 +52,8 @@ def load(path: str | Path, device: str = "auto") -> "Predictor":
         model_file.label_map,
         short_side=config.short_side,
         max_side=config.max_side,
-        normalise=build_normalise(config.pixels),
-        legacy_resize=config.arithmetic == "legacy",
+        normalise=build_normalise(config),
+        arithmetic=config.arithmetic,
     )
 
 
@@ -80,7 +80,7 @@ class Predictor:
         short_side: int,
         max_side: int,
         normalise: Normalise,
-        legacy_resize: bool = False,
+        arithmetic: Arithmetic = "modern",
     ) -> None:
         """Take a model on its device and set it to eval mode.
 
@@ -90,14 +90,14 @@ class Predictor:
             short_side: input px that a picture's shorter side gets,
             max_side: unless the longer one would exceed this.
             normalise: pixels -> network input.
-            legacy_resize: pictures are resized as in 2018, see `data.transforms.view_for_test`.
+            arithmetic: how pictures are resized, see `data.transforms.view_for_test`.
         """
         self.model = model.eval()
         self.label_map = label_map
         self._short_side = short_side
         self._max_side = max_side
         self._normalise = normalise
-        self._legacy_resize = legacy_resize
+        self._arithmetic = arithmetic
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,8 +141,10 @@ class Predictor:
     def _predict_one(self, image: ImageLike) -> Result:
         pixels = _read(image)
         original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
-        view = view_for_test(original_size, self._short_side, self._max_side, legacy=self._legacy_resize)
-        batch = make_image_batch([apply_view(pixels, view)], [original_size], self._normalise, [view.factor])
+        view = view_for_test(original_size, self._short_side, self._max_side, self._arithmetic)
+        batch = make_image_batch(
+            [apply_view(pixels, view)], [original_size], self._normalise, [view.factor], [view.late_size]
+        )
         device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
         (found,) = self.model(batch.to(device))
         detections = to_image(found, batch.sizes[0], original_size, view.factor).to(torch.device("cpu"))

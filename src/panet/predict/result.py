@@ -87,7 +87,7 @@ class Masks(Sequence[Mask]):
         assert grids is not None
         size = (self._size[0] * factor, self._size[1] * factor)
         mask, left, top = paste_mask(
-            grids[index], self._detections.boxes[index] * factor, size, inclusive=self._detections.inclusive
+            grids[index], self._detections.boxes[index] * factor, size, grown=self._detections.grown
         )
         return mask.numpy(), left, top
 

@@ -131,8 +131,6 @@ def _adjust(state: Mapping[str, Tensor], source: str, all_ids: bool) -> tuple[di
 
 def _habits(config: ModelConfig, source: str) -> list[str]:
     """Say what of the original's arithmetic is not ours."""
-    if source == "torchvision":
-        return ["pictures are resized with antialias; torchvision resizes without"]
     if source in ("detectron2", "mmdetection"):
         strided = "1x1" if config.backbone.stride_in_1x1 else "3x3"
         return [

@@ -5,9 +5,12 @@ import itertools
 import pytest
 import torch
 from torchvision import tv_tensors
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from panet.config import ModelConfig
 from panet.data.batching import BatchPlan, Normalise, StepSampler, collate, make_image_batch
-from panet.data.transforms import Sample
+from panet.data.build import build_normalise
+from panet.data.transforms import Sample, apply_view, view_for_test
 
 PIXELS = Normalise(mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 5.0), bgr=False)
 
@@ -115,3 +118,15 @@ def test_a_finished_run_has_no_steps_left():
     plan = BatchPlan([1.0] * 9, 2, True, seed=4)
     assert list(StepSampler(plan, 12, 12)) == []
     assert len(StepSampler(plan, 13, 12)) == 0
+
+
+@pytest.mark.parametrize("size", [(48, 64), (37, 53), (100, 301), (33, 40), (20, 20)])
+def test_by_torchvisions_arithmetic_the_network_input_is_torchvisions_to_the_bit(size):
+    image = torch.randint(256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = ModelConfig(arithmetic="torchvision")
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    expected, _ = GeneralizedRCNNTransform(33, 57, mean, std).eval()([image / 255])
+    view = view_for_test(size, 33, 57, "torchvision")
+    got = make_image_batch([apply_view(image, view)], [size], build_normalise(model), [None], [view.late_size])
+    assert list(got.sizes) == expected.image_sizes
+    assert torch.equal(got.tensor, expected.tensors)

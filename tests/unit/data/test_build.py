@@ -166,8 +166,8 @@ def test_pictures_are_pinned_when_a_loader_asks(shapes, monkeypatch):
 
 
 def test_the_channel_order_comes_from_the_settings():
-    assert build_normalise(PixelConfig(channels="bgr")).bgr
-    assert not build_normalise(PixelConfig()).bgr
+    assert build_normalise(ModelConfig(pixels=PixelConfig(channels="bgr"))).bgr
+    assert not build_normalise(ModelConfig()).bgr
 
 
 @pytest.mark.shared
@@ -188,8 +188,8 @@ def test_a_legacy_model_is_tested_on_pictures_resized_as_it_predicts(shapes):
     batch = next(iter(build_test_loader(shapes, model, 0)))
     image = read_image(shapes.images[0].path)
     size = (int(image.shape[1]), int(image.shape[2]))
-    view = view_for_test(size, 50, 96, legacy=True)
-    expected = make_image_batch([apply_view(image, view)], [size], build_normalise(model.pixels), [view.factor])
+    view = view_for_test(size, 50, 96, "legacy")
+    expected = make_image_batch([apply_view(image, view)], [size], build_normalise(model), [view.factor])
     assert batch.images.factors == expected.factors == (view.factor,)
     assert torch.equal(batch.images.tensor, expected.tensor)
     modern = next(iter(build_test_loader(shapes, MODEL.model_copy(update={"short_side": 50}), 0)))

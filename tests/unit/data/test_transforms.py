@@ -15,8 +15,7 @@ from panet.data.transforms import (
     VerticalFlip,
     View,
     apply_view,
-    resize_for_test,
-    size_for_test,
+    view_for_test,
 )
 
 
@@ -55,21 +54,20 @@ def sample(num_objects=2, size=(5, 7)):
     ],
 )
 def test_the_size_at_test_follows_the_shorter_side_up_to_the_longer_ones_limit(size, short_side, max_side, expected):
-    assert size_for_test(size, short_side, max_side) == expected
     image = torch.zeros(3, *size, dtype=torch.uint8)
-    resized = resize_for_test(image, short_side, max_side)
+    resized = apply_view(image, view_for_test(size, short_side, max_side))
     assert resized.shape == (3, *expected)
     assert resized.dtype == torch.uint8
 
 
 def test_resizing_to_the_same_size_changes_nothing():
     image = sample().image
-    assert torch.equal(resize_for_test(image, 5, 7), image)
+    assert torch.equal(apply_view(image, view_for_test((5, 7), 5, 7)), image)
 
 
 def test_shrinking_averages_what_it_drops():
     stripes = torch.tensor([255, 0, 0, 0], dtype=torch.uint8).repeat(3, 32, 8)
-    inner = resize_for_test(stripes, 8, 8)[:, 1:-1, 1:-1].float()
+    inner = apply_view(stripes, view_for_test((32, 32), 8, 8))[:, 1:-1, 1:-1].float()
     assert (inner - 255 / 4).abs().max() < 3
 
 
@@ -84,7 +82,7 @@ def test_one_of_the_short_sides_is_drawn_and_every_one_comes(generator):
 @pytest.mark.parametrize("crop", [(64, 64), (48, 80)])
 def test_jittered_views_lie_in_the_picture_and_fit_the_crop(generator, size, crop):
     rule = ScaleJitter(ResizeShortSide((64,), 400), (0.5, 2.0), crop)
-    whole = size_for_test(size, 64, 400)
+    whole = view_for_test(size, 64, 400).size
     for _ in range(50):
         view = rule(size, generator)
         assert 0 <= view.top <= size[0] - view.height

@@ -30,6 +30,17 @@ def test_a_detection_gets_its_category_id_its_xywh_box_and_its_mask() -> None:
     assert mask.sum() == 6
 
 
+def test_an_inclusive_detection_counts_its_last_pixel_and_a_grown_mask_has_a_rim() -> None:
+    boxes, one = torch.tensor([[4.0, 5.0, 6.0, 6.0]]), torch.ones(1)
+    found = Detections(boxes, one, one.long(), torch.ones(1, 28, 28), inclusive=True, grown=True)
+    (result,) = coco_results(found, 1, (10, 20), LABELS)
+    assert result["bbox"] == [4, 5, 3, 2]
+    # The box grown by 30 / 28 is 3.93 .. 6.07, 4.96 .. 6.04; cut to whole px, the last one included: 3 .. 6, 4 .. 6.
+    mask = rle.decode(result["segmentation"], (10, 20))
+    assert mask.any(axis=0).nonzero()[0].tolist() == [3, 4, 5, 6]
+    assert mask.any(axis=1).nonzero()[0].tolist() == [4, 5, 6]
+
+
 def test_without_a_mask_branch_there_is_no_segmentation() -> None:
     found = Detections(torch.tensor([[4.0, 5.0, 7.0, 7.0]]), torch.tensor([0.75]), torch.tensor([1]))
     (result,) = coco_results(found, 1, (10, 20), LABELS)
@@ -45,7 +56,7 @@ def test_a_box_without_a_pixel_has_an_empty_mask() -> None:
 def test_what_is_written_is_rounded_and_can_be_read_again(tmp_path: Path) -> None:
     results = [{"image_id": 1, "bbox": [1 / 3, 0, 2, 1e-9], "score": 2 / 3}]
     write_json(tmp_path / "results.json", rounded(results))
-    assert read_results(tmp_path / "results.json") == [{"image_id": 1, "bbox": [0.333, 0, 2, 0], "score": 0.666667}]
+    assert read_results(tmp_path / "results.json") == [{"image_id": 1, "bbox": [0.3333, 0, 2, 0], "score": 0.666667}]
     assert results[0]["score"] == 2 / 3
 
 
