@@ -182,3 +182,68 @@ def test_a_checkpoint_of_mmdetection_is_consumed_whole(tmp_path, mask, path, sty
         assert model.config.neck.chain_on_presum
         assert not model.config.neck.bottom_up_relu
     assert model.config.backbone.stride_in_1x1 == (style == "caffe")
+
+
+def altered(tmp_path, shapes, change):
+    state = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    change(state)
+    file = tmp_path / "altered.pth"
+    torch.save({"model": state} if "backbone.fpn_lateral2.bias" in shapes else {"state_dict": state}, file)
+    return file
+
+
+def classes(state, logits, deltas, masks, count):
+    """Let the box outputs speak of `count` classes, but not the masks."""
+    state[f"{logits}.weight"], state[f"{logits}.bias"] = torch.zeros(count + 1, 1024), torch.zeros(count + 1)
+    state[f"{deltas}.weight"], state[f"{deltas}.bias"] = torch.zeros(4 * count, 1024), torch.zeros(4 * count)
+    assert f"{masks}.weight" in state
+
+
+D2, MM = "roi_heads.box_predictor", "roi_head.bbox_head"
+D2_MASKS, MM_MASKS = "roi_heads.mask_head.predictor", "roi_head.mask_head.conv_logits"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "change", "what"),
+    [
+        (detectron2_shapes, lambda s: s.pop("backbone.fpn_output3.bias"), "1 missing, first backbone.fpn_output3.bias"),
+        (
+            detectron2_shapes,
+            lambda s: s.update({f"{D2}.x.bias": torch.zeros(1)}),
+            f"1 not understood, first {D2}.x.bias",
+        ),
+        (
+            detectron2_shapes,
+            lambda s: s.update({"backbone.fpn_lateral2.weight": torch.zeros(256, 128, 1, 1)}),
+            "backbone.fpn_lateral2.weight: shape (256, 128, 1, 1) does not fit",
+        ),
+        (
+            detectron2_shapes,
+            lambda s: classes(s, f"{D2}.cls_score", f"{D2}.bbox_pred", D2_MASKS, 5),
+            f"{D2_MASKS}.weight: shape (81, 256, 1, 1) does not fit",
+        ),
+        (mmdetection_shapes, lambda s: s.pop("rpn_head.rpn_cls.weight"), "1 missing, first rpn_head.rpn_cls.weight"),
+        (
+            mmdetection_shapes,
+            lambda s: s.update({"neck.x.bias": torch.zeros(1)}),
+            "1 not understood, first neck.x.bias",
+        ),
+        (
+            mmdetection_shapes,
+            lambda s: s.update({f"{MM}.shared_fcs.1.weight": torch.zeros(1024, 512)}),
+            f"{MM}.shared_fcs.1.weight: shape (1024, 512) does not fit",
+        ),
+        (
+            mmdetection_shapes,
+            lambda s: classes(s, f"{MM}.fc_cls", f"{MM}.fc_reg", MM_MASKS, 5),
+            f"{MM_MASKS}.weight: shape (81, 256, 1, 1) does not fit",
+        ),
+    ],
+)
+def test_an_altered_file_is_refused_and_the_name_given(tmp_path, capsys, shapes, change, what):
+    file, out = altered(tmp_path, shapes(), change), tmp_path / "model.safetensors"
+    assert run(["import", str(file), "-o", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert what in error
+    assert error.count("\n") == 1
+    assert not out.exists()
