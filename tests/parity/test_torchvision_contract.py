@@ -1,0 +1,100 @@
+"""Behind torchvision's contract, with its weights, a Mask R-CNN of ours answers as torchvision's does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models.detection import maskrcnn_resnet50_fpn, transform
+
+import panet
+from panet.ops.paste import paste_probabilities
+from panet.weights.convert import convert
+from panet.weights.tables import torchvision
+
+BUNDLED = Path(__file__).resolve().parents[2] / "src" / "panet" / "bundled" / "images"
+NUM_CLASSES = 91
+SHORT, LONG = 256, 384
+NAME = "torchvision's contract"
+
+
+@pytest.fixture(scope="module")
+def both_models(spread_outputs):
+    """torchvision's model with random weights that detect much, and ours with the same weights, both in eval mode."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        theirs = maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_classes=NUM_CLASSES, min_size=SHORT, max_size=LONG
+        ).eval()
+        for module in theirs.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        spread_outputs(theirs)
+    ours = panet.detection_model(
+        "mask_rcnn_r50",
+        num_classes=NUM_CLASSES,
+        min_size=SHORT,
+        max_size=LONG,
+        settings=["model.rpn.infer_strides=true", "model.backbone.frozen_stages=0", "model.backbone.norm=batch"],
+    ).eval()
+    converted = convert(theirs.state_dict(), torchvision(), ours.model)
+    assert not converted.unused
+    assert not converted.missing
+    ours.model.load_state_dict(converted.state)
+    return theirs, ours
+
+
+def picture(name, height, width):
+    with Image.open(BUNDLED / name) as image:
+        pixels = np.asarray(image.convert("RGB").resize((width, height)), dtype=np.float32) / 255
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+PICTURES = {
+    "enlarged": lambda: [picture("histo.jpg", 160, 240)],  # to 256 x 384
+    "reduced": lambda: [picture("ihc.png", 600, 400)],  # to 384 x 256
+    "two sizes at once": lambda: [picture("histo.jpg", 160, 240), picture("ihc.png", 512, 512)],
+}
+
+
+def in_their_order(got, expected):
+    """Give for each expected detection the index of ours: the same order, but free among scores within 1e-5."""
+    free = list(range(len(got["scores"])))
+    order = []
+    for box, score, label in zip(expected["boxes"], expected["scores"], expected["labels"], strict=True):
+        tied = [i for i in free if abs(got["scores"][i] - score) <= 1e-5 and got["labels"][i] == label]
+        assert tied, f"no detection of label {int(label)} scores {float(score)}"
+        order.append(min(tied, key=lambda i: float((got["boxes"][i] - box).abs().max())))
+        free.remove(order[-1])
+    return order
+
+
+@pytest.mark.parametrize("what", PICTURES)
+def test_predictions_equal_torchvisions(both_models, same, what, monkeypatch):
+    theirs, ours = both_models
+    images = PICTURES[what]()
+    grids = []  # theirs, before they are pasted
+    paste = transform.paste_masks_in_image
+    monkeypatch.setattr(
+        transform, "paste_masks_in_image", lambda *args, **options: grids.append(args[0]) or paste(*args, **options)
+    )
+    with torch.inference_mode():
+        expected, got = theirs(images), ours(images)
+    assert len(got) == len(images)
+    for index, (image, mine, wanted) in enumerate(zip(images, got, expected, strict=True)):
+        assert len(wanted["boxes"]) == len(mine["boxes"]) > 20, "too few detections to tell anything"
+        assert set(mine) == set(wanted)
+        assert all(mine[key].dtype == wanted[key].dtype for key in wanted)
+        assert all(mine[key].shape == wanted[key].shape for key in wanted)
+        order = in_their_order(mine, wanted)
+        where, size = f"{what} {index}", (image.shape[1], image.shape[2])
+        same(NAME, f"boxes, {where}", mine["boxes"][order], wanted["boxes"], atol=1e-3 / wanted["boxes"].max())
+        same(NAME, f"scores, {where}", mine["scores"][order], wanted["scores"], atol=1e-5)
+        # Masks are theirs before they are pasted; our rule does not truncate boxes, so they are pasted by it.
+        pasted = paste_probabilities(grids[index][:, 0], mine["boxes"][order], size)
+        same(NAME, f"masks, {where}", mine["masks"][order, 0], pasted, atol=1e-4)
+        # Their rule moves edges by up to a pixel: much of a small box, but nothing like another place.
+        apart = (mine["masks"][order] - wanted["masks"]).abs().mean() / wanted["masks"].mean()
+        assert apart < 0.3, f"masks pasted by the two rules differ by {apart:.3f} of their mean"
