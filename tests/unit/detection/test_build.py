@@ -121,7 +121,10 @@ def test_the_bundled_model_is_taken():
 
 def test_a_file_has_its_own_classes_and_weights(tmp_path):
     path = tmp_path / "model.safetensors"
-    build(class_names=["cat", "dog"]).save(path)
+    saved = build(class_names=["cat", "dog"], seed=5)
+    saved.save(path)
+    state = panet.detection_model(path).state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in saved.state_dict().items())
     assert panet.detection_model(path, num_classes=3).label_map.names == ("cat", "dog")
     assert panet.detection_model(path, class_names=["c", "d"]).label_map.names == ("c", "d")
     with pytest.raises(ConfigError, match=r"num_classes: 4: .*model.safetensors has 3, the background included"):
