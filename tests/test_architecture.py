@@ -26,6 +26,7 @@ ALLOWED = {
     "weights": {"structures", "model", "config", "errors"},
     "evaluate": {"structures", "ops", "data", "model", "errors"},
     "train": {"structures", "config", "data", "objective", "weights", "errors"},
+    "detection": {"structures", "config", "ops", "data", "model", "objective", "weights", "errors"},
     "predict": {"structures", "ops", "data", "model", "weights", "errors"},
     "export": {"structures", "model", "weights", "errors"},
     "serve": {"structures", "predict", "errors"},

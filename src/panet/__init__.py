@@ -19,6 +19,8 @@ from panet.errors import (
 )
 
 if TYPE_CHECKING:
+    from panet.detection.build import detection_model
+    from panet.detection.model import DetectionModel
     from panet.predict.predictor import Predictor, load
     from panet.predict.result import Result
 
@@ -28,18 +30,22 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "DetectionModel",
     "DivergedError",
     "ExportError",
     "PANetError",
     "Predictor",
     "Result",
     "__version__",
+    "detection_model",
     "load",
 ]
 
 _LATER = {
+    "DetectionModel": "panet.detection.model",
     "Predictor": "panet.predict.predictor",
     "Result": "panet.predict.result",
+    "detection_model": "panet.detection.build",
     "load": "panet.predict.predictor",
 }
 

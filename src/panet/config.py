@@ -58,6 +58,13 @@ class BackboneConfig(Section):
     # The 2018 weights stride on the 1x1 conv; those that timm and torchvision ship stride on the 3x3.
     stride_in_1x1: bool = False
 
+    @property
+    def frozen_noise(self) -> str:
+        """Name the parts that never train although they start from random weights; empty if there are none."""
+        frozen = [f"{self.frozen_stages} stages"] if self.frozen_stages else []
+        frozen += ["batch norms"] if self.norm == "frozen" else []
+        return " and ".join(frozen) if self.weights is None else ""
+
 
 class NeckConfig(Section):
     """C2..C5 -> N2..N6: FPN, then the bottom-up path (Sec. 3.1)."""

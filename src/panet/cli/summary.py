@@ -45,13 +45,11 @@ def describe_plan(plan: Plan, config: Config, batches_per_epoch: int) -> str:
 
 def warn_of_random_backbone(config: Config) -> str | None:
     """Say so where random weights are frozen: nothing good can come of it."""
-    backbone = config.model.backbone
-    frozen = [f"{backbone.frozen_stages} stages"] if backbone.frozen_stages else []
-    frozen += ["batch norms"] if backbone.norm == "frozen" else []
-    if backbone.weights is not None or not frozen:
+    frozen = config.model.backbone.frozen_noise
+    if not frozen:
         return None
     return (
-        f"warning: the backbone starts from random weights, but its {' and '.join(frozen)} are frozen; add "
+        f"warning: the backbone starts from random weights, but its {frozen} are frozen; add "
         "--set model.backbone.weights=timm (or a file), or "
         "--set model.backbone.norm=batch --set model.backbone.frozen_stages=0"
     )

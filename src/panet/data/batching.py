@@ -1,6 +1,6 @@
 """Samples -> Batch, and which pictures come together, step by step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,23 +42,23 @@ class Normalise:
 def make_image_batch(
     images: Sequence[Tensor],
     original_sizes: Sequence[Size],
-    pixels: Normalise,
+    pixels: Callable[[Tensor], Tensor],
     factors: Sequence[float | None] = (),
     late_sizes: Sequence[Size | None] = (),
 ) -> ImageBatch:
     """Normalise pictures, resize those of late views, then pad them with zeros to one size, a multiple of 32.
 
     Args:
-        images: B of (3, h, w) RGB, uint8 or float32 0..255.
+        images: B of (3, h, w), as `pixels` takes them, on one device.
         original_sizes: B pairs (H0, W0) in image px.
-        pixels: what makes them network input.
+        pixels: what makes them network input, such as a Normalise.
         factors: of the pictures' views; only if all have one does the batch tell them.
         late_sizes: of the pictures' views.
     """
     late = late_sizes or [None] * len(images)
     sizes = [size or (int(image.shape[-2]), int(image.shape[-1])) for image, size in zip(images, late, strict=True)]
     height, width = (-(-max(sides) // _STRIDE) * _STRIDE for sides in zip(*sizes, strict=True))
-    tensor = torch.zeros(len(images), 3, height, width)
+    tensor = images[0].new_zeros(len(images), 3, height, width, dtype=torch.float32)
     for row, image, (h, w) in zip(tensor, images, sizes, strict=True):
         row[:, :h, :w] = _resized(pixels(image), (h, w))
     known = tuple(factor for factor in factors if factor is not None)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["crop_masks", "paste_mask"]
+__all__ = ["crop_masks", "paste_mask", "paste_probabilities"]
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int, samples: int = 4) -> Tensor:
@@ -52,14 +52,37 @@ def paste_mask(
     Returns:
         A bool window (h, w), and the column and row of its top left pixel; 0 along a side that holds no pixel centre.
     """
+    window, left, top = _window(grid, box, size, grown)
+    return window > threshold if grown else window >= threshold, left, top
+
+
+def paste_probabilities(grids: Tensor, boxes: Tensor, size: tuple[int, int], *, grown: bool = False) -> Tensor:
+    """Give whole pictures of probabilities, 0 off the boxes: what `paste_mask` compares with its threshold.
+
+    Args:
+        grids: (D, M, M) probabilities.
+        boxes: (D, 4) xyxy, image px.
+        size: the picture's (height, width).
+        grown: as for `paste_mask`.
+    Returns:
+        (D, height, width), of the grids' dtype.
+    """
+    pictures = grids.new_zeros(len(grids), *size)
+    for picture, grid, box in zip(pictures, grids, boxes, strict=True):
+        window, left, top = _window(grid, box, size, grown)
+        picture[top : top + window.shape[0], left : left + window.shape[1]] = window
+    return pictures
+
+
+def _window(grid: Tensor, box: Tensor, size: tuple[int, int], grown: bool) -> tuple[Tensor, int, int]:
+    """Read a grid at the pixel centres that its box covers; give the column and row of the first, too."""
     if grown:
         box = _grown(box, grid.shape[1])
         grid = pad(grid, (1, 1, 1, 1))
-    x1, y1, x2, y2 = (float(value) for value in box)
+    x1, y1, x2, y2 = box.tolist()
     across, left = _read_positions(x1, x2, size[1], grid.shape[1])
     down, top = _read_positions(y1, y2, size[0], grid.shape[0])
-    window = down.to(grid) @ grid @ across.to(grid).T
-    return window > threshold if grown else window >= threshold, left, top
+    return down.to(grid) @ grid @ across.to(grid).T, left, top
 
 
 def _grown(box: Tensor, num_cells: int) -> Tensor:

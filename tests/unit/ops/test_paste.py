@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from panet.ops.paste import crop_masks, paste_mask
+from panet.ops.paste import crop_masks, paste_mask, paste_probabilities
 
 
 def rows(*lines):
@@ -111,3 +111,27 @@ def test_a_box_without_a_pixel_centre_gives_an_empty_window(box):
 def test_a_box_beside_the_picture_gives_a_window_without_columns():
     window, left, _ = paste(torch.ones(4, 4), (-5, 3, -1, 5), (5, 6))
     assert (tuple(window.shape), left) == ((2, 0), 0)
+
+
+def test_no_grids_give_a_shaped_empty_picture():
+    assert paste_probabilities(torch.zeros(0, 28, 28), torch.zeros(0, 4), (5, 6)).shape == (0, 5, 6)
+
+
+def test_probabilities_are_those_that_are_compared_with_the_threshold():
+    generator = torch.Generator().manual_seed(0)
+    grids = torch.rand(8, 7, 7, generator=generator)
+    corners = torch.rand(8, 4, generator=generator) * 12 - 1  # some reach over the 9 x 11 px
+    boxes = torch.cat((torch.minimum(corners[:, :2], corners[:, 2:]), torch.maximum(corners[:, :2], corners[:, 2:])), 1)
+    pictures = paste_probabilities(grids, boxes, (9, 11))
+    for grid, box, picture in zip(grids, boxes, pictures, strict=True):
+        mask, left, top = paste_mask(grid, box, (9, 11))
+        expected = torch.zeros(9, 11, dtype=torch.bool)
+        expected[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+        assert torch.equal(picture >= 0.5, expected)
+    assert (pictures.flatten(1) > 0).any(1).sum() > 4
+
+
+def test_probabilities_are_zero_off_the_box():
+    picture = paste_probabilities(torch.full((1, 2, 2), 0.25), torch.tensor([[1.0, 2, 3, 4]]), (5, 5))[0]
+    assert picture[2:4, 1:3].tolist() == [[0.25, 0.25], [0.25, 0.25]]
+    assert picture.sum() == 1
