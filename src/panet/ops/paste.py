@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["crop_masks", "paste_mask"]
+from panet.ops import native
+from panet.ops.rle import MAX_PIXELS, Rle, encode_window
+
+__all__ = ["crop_masks", "masks_to_rle", "paste_mask"]
 
 
 def crop_masks(masks: Tensor, boxes: Tensor, index: Tensor, size: int, samples: int = 4) -> Tensor:
@@ -43,7 +46,7 @@ def paste_mask(
     With `inclusive`, a rim of zero cells is put around the grid first, and the box grown by it (Detectron, 2018).
 
     Args:
-        grid: (M, M) probabilities.
+        grid: (M, M) probabilities on the CPU.
         box: (4,) xyxy, image px.
         size: the picture's (height, width).
         threshold: a pixel belongs to the mask at or above it.
@@ -52,29 +55,65 @@ def paste_mask(
         A bool window (h, w), and the column and row of its top left pixel; 0 along a side that holds no pixel centre.
     """
     if inclusive:
-        box = _grown(box, grid.shape[1])
-        grid = pad(grid, (1, 1, 1, 1))
+        grid, box, threshold = _with_rim(grid, box, threshold)
     x1, y1, x2, y2 = (float(value) for value in box)
     across, left = _read_positions(x1, x2, size[1], grid.shape[1])
     down, top = _read_positions(y1, y2, size[0], grid.shape[0])
-    window = down.to(grid) @ grid @ across.to(grid).T
-    return window > threshold if inclusive else window >= threshold, left, top
+    # A pixel is the sum of two products that are exact in float64: no order of sums, no fused multiplication changes a
+    # bit, and the compiled kernel draws the very same mask.
+    rows = (down @ grid.float().double()).float()
+    return rows.double() @ across.T >= threshold, left, top
 
 
-def _grown(box: Tensor, num_cells: int) -> Tensor:
-    """Grow an inclusive box by a cell at each side; give whole, exclusive edges, at least a pixel apart."""
-    centre, half = (box[2:] + box[:2]) * 0.5, (box[2:] - box[:2]) * 0.5 * ((num_cells + 2.0) / num_cells)
+def masks_to_rle(
+    grids: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5, *, inclusive: bool = False
+) -> list[Rle]:
+    """Give the masks of a picture's D detections in COCO's form; neither D x H x W nor H x W pixels are made.
+
+    Law: each is `encode_window` of what `paste_mask` gives, bit for bit.
+
+    Args:
+        grids: (D, M, M) probabilities on the CPU.
+        boxes: (D, 4) xyxy, image px.
+        size, threshold, inclusive: as in `paste_mask`.
+    """
+    if native.LIBRARY is None:
+        windows = (
+            paste_mask(grid, box, size, threshold, inclusive=inclusive) for grid, box in zip(grids, boxes, strict=True)
+        )
+        return [encode_window(window.numpy(), left, top, size) for window, left, top in windows]
+    assert size[0] * size[1] <= MAX_PIXELS, size
+    if inclusive:
+        grids, boxes, threshold = _with_rim(grids, boxes, threshold)
+    counts = native.write_counts(grids.float(), boxes, size, threshold)
+    return [{"size": [int(size[0]), int(size[1])], "counts": each} for each in counts]
+
+
+def _with_rim(grids: Tensor, boxes: Tensor, threshold: float) -> tuple[Tensor, Tensor, float]:
+    """Put a rim of zero cells around (..., M, M) grids, grow (..., 4) boxes by it; say "above" by "at or above"."""
+    boxes = _grown(boxes, grids.shape[-1])
+    return pad(grids, (1, 1, 1, 1)), boxes, math.nextafter(threshold, math.inf)
+
+
+def _grown(boxes: Tensor, num_cells: int) -> Tensor:
+    """Grow inclusive (..., 4) boxes by a cell at each side; give whole, exclusive edges, at least a pixel apart."""
+    start, stop = boxes[..., :2], boxes[..., 2:]
+    centre, half = (stop + start) * 0.5, (stop - start) * 0.5 * ((num_cells + 2.0) / num_cells)
     first, last = (centre - half).trunc(), (centre + half).trunc()
-    return torch.cat((first, torch.maximum(last, first) + 1))
+    return torch.cat((first, torch.maximum(last, first) + 1), dim=-1)
 
 
 def _read_positions(start: float, stop: float, limit: int, num_cells: int) -> tuple[Tensor, int]:
-    """Give (n, num_cells) bilinear weights for the n pixel centres in [start, stop), and the first pixel."""
+    """Give (n, num_cells) bilinear weights for the n pixel centres in [start, stop), and the first pixel.
+
+    The weights are float64 multiples of 2**-24, and those of a pixel have the sum 1.
+    """
     first = max(0, math.ceil(start - 0.5))
     last = min(limit, math.ceil(stop - 0.5))
     if last <= first:
-        return torch.zeros(0, num_cells), 0
+        return torch.zeros(0, num_cells, dtype=torch.float64), 0
     centres = torch.arange(first, last, dtype=torch.float64) + 0.5
     position = ((centres - start) * num_cells / (stop - start) - 0.5).clamp(0, num_cells - 1)
+    position = (position * 2**24).round() / 2**24
     cells = torch.arange(num_cells, dtype=torch.float64)
     return (1 - (position[:, None] - cells).abs()).clamp(min=0), first
