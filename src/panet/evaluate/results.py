@@ -28,17 +28,18 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
         label_map: what the labels stand for.
     """
     detections = detections.to(torch.device("cpu"))
+    last = int(detections.inclusive)  # the pixel that x2, y2 name
     results: list[dict[str, Any]] = [
         {
             "image_id": image_id,
             "category_id": label_map.category_id(int(detections.labels[i])),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "bbox": [x1, y1, x2 - x1 + last, y2 - y1 + last],
             "score": float(detections.scores[i]),
         }
         for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist())
     ]
     if detections.mask_grids is not None:
-        masks = masks_to_rle(detections.mask_grids, detections.boxes, size)
+        masks = masks_to_rle(detections.mask_grids, detections.boxes, size, inclusive=detections.inclusive)
         for result, mask in zip(results, masks, strict=True):
             result["segmentation"] = mask
     return results

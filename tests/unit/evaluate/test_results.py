@@ -9,6 +9,7 @@ import torch
 from panet.errors import DataError
 from panet.evaluate.results import coco_results, read_results, rounded, with_ids_of, write_json
 from panet.ops import rle
+from panet.ops.paste import masks_to_rle
 from panet.structures import Detections, LabelMap
 
 LABELS = LabelMap((3, 90), ("fig", "date"))
@@ -40,6 +41,14 @@ def test_a_box_without_a_pixel_has_an_empty_mask() -> None:
     found = Detections(torch.tensor([[4.1, 5.1, 4.2, 5.2]]), torch.ones(1), torch.tensor([1]), torch.ones(1, 4, 4))
     (result,) = coco_results(found, 1, (10, 20), LABELS)
     assert rle.area(result["segmentation"]) == 0
+
+
+def test_a_box_that_names_its_last_pixel_is_a_pixel_wider() -> None:
+    box, grid = torch.tensor([[4.0, 5.0, 7.0, 7.0]]), torch.ones(1, 28, 28)
+    found = Detections(box, torch.ones(1), torch.tensor([1]), grid, inclusive=True)
+    (result,) = coco_results(found, 1, (10, 20), LABELS)
+    assert result["bbox"] == [4, 5, 4, 3]
+    assert [result["segmentation"]] == masks_to_rle(grid, box, (10, 20), inclusive=True)
 
 
 def test_what_is_written_is_rounded_and_can_be_read_again(tmp_path: Path) -> None:
