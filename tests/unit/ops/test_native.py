@@ -1,6 +1,9 @@
 """Whether the compiled kernels are there, and what is said if they are not."""
 
 import importlib.machinery
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from panet.errors import ConfigError
 from panet.ops import native
 
+ROOT = Path(__file__).parents[3]
 FILE = f"_kernels{importlib.machinery.EXTENSION_SUFFIXES[0]}"
 
 
@@ -33,6 +37,22 @@ def test_a_file_that_is_no_library_is_named(tmp_path: Path) -> None:
     assert library is None
     assert problem.startswith("failed to load: ")
     assert FILE in problem
+
+
+def test_without_a_compiler_the_package_is_built_without_them(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", reason="needs setuptools, as pip takes it to build the package")
+    build = ["build_ext", "--build-lib", str(tmp_path), "--build-temp", str(tmp_path), "--force"]
+    built = subprocess.run(
+        [sys.executable, "-c", "from setuptools import setup; setup()", *build],
+        env={**os.environ, "CC": "/bin/false", "CXX": "/bin/false"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    assert 'building extension "panet.ops._kernels" failed' in built.stderr
+    assert list(tmp_path.rglob(f"*{importlib.machinery.EXTENSION_SUFFIXES[0]}")) == []
 
 
 @pytest.mark.skipif(native.LIBRARY is None, reason=f"no compiled kernels: {native.PROBLEM}")
