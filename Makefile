@@ -1,4 +1,5 @@
-# make demo, make test, make check: each makes .venv with all it needs, once, and again when pyproject.toml changes.
+# make demo, make test, make check: each makes .venv with all it needs, once, and again when pyproject.toml or what
+# is compiled changes.
 # A certain Python: make test PYTHON=/path/to/python3.12
 
 PYTHON ?=
@@ -19,7 +20,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard src/panet/ops/kernels/*)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 	  for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13); do \
 	    if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \

@@ -18,6 +18,7 @@ import typer
 from panet import __version__
 from panet.cli.config import show_config
 from panet.cli.demo import demo
+from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
 from panet.cli.import_ import import_checkpoint
 from panet.cli.predict import predict
@@ -49,6 +50,7 @@ app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
 app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
 app.command("config", short_help="Print the settings of a model.")(show_config)
+app.command("env", short_help="Print versions, devices, and what is in use.")(show_environment)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,8 +10,7 @@ import torch
 from panet.data.documents import read_json
 from panet.data.images import printable
 from panet.errors import DataError
-from panet.ops.paste import paste_mask
-from panet.ops.rle import encode_window
+from panet.ops.paste import masks_to_rle
 from panet.structures import Detections, LabelMap, Size
 
 __all__ = ["coco_results", "read_results", "rounded", "with_ids_of", "write_json"]
@@ -20,7 +19,7 @@ __all__ = ["coco_results", "read_results", "rounded", "with_ids_of", "write_json
 def coco_results(detections: Detections, image_id: int | str, size: Size, label_map: LabelMap) -> list[dict[str, Any]]:
     """Give one dict a detection: image_id, category_id, bbox (x, y, w, h), score, and segmentation (compressed RLE).
 
-    Masks are made one at a time, each only as large as its box; without a mask branch there is no segmentation.
+    Without a mask branch there is no segmentation.
 
     Args:
         detections: image px.
@@ -30,18 +29,19 @@ def coco_results(detections: Detections, image_id: int | str, size: Size, label_
     """
     detections = detections.to(torch.device("cpu"))
     last = int(detections.inclusive)  # the pixel that x2, y2 name
-    results = []
-    for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist()):
-        result: dict[str, Any] = {
+    results: list[dict[str, Any]] = [
+        {
             "image_id": image_id,
             "category_id": label_map.category_id(int(detections.labels[i])),
             "bbox": [x1, y1, x2 - x1 + last, y2 - y1 + last],
             "score": float(detections.scores[i]),
         }
-        if detections.mask_grids is not None:
-            window, left, top = paste_mask(detections.mask_grids[i], detections.boxes[i], size, grown=detections.grown)
-            result["segmentation"] = encode_window(window.numpy(), left, top, size)
-        results.append(result)
+        for i, (x1, y1, x2, y2) in enumerate(detections.boxes.tolist())
+    ]
+    if detections.mask_grids is not None:
+        masks = masks_to_rle(detections.mask_grids, detections.boxes, size, grown=detections.grown)
+        for result, mask in zip(results, masks, strict=True):
+            result["segmentation"] = mask
     return results
 
 

@@ -1,4 +1,8 @@
-"""Pooling of RoIs from a pyramid: from every level (PANet, Sec. 3.2), or from the one that FPN's rule assigns."""
+"""Pooling of RoIs from a pyramid: from every level (PANet, Sec. 3.2), or from the one that FPN's rule assigns.
+
+On the CPU by the compiled kernel, if there is one and it takes the numbers' type; else by torch's `embedding_bag` where
+the number of samples is fixed; else, and on a GPU, by torchvision's `roi_align`. All give the same to rounding.
+"""
 
 from collections.abc import Sequence
 
@@ -6,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torchvision.ops import roi_align
+
+from panet.ops.native_pooling import can_pool, pool_levels
 
 __all__ = ["assigned_levels", "pool_all_levels", "pool_assigned_level"]
 
@@ -25,6 +31,9 @@ def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int
         Level k -> (R, C, S, S) with R = sum of R_i; every level lists the RoIs in one order.
     """
     rois = _with_image_index(boxes)
+    if can_pool(list(n.values())):
+        scales = [2.0**-k for k in n]
+        return dict(zip(n, pool_levels(list(n.values()), rois, None, scales, size, samples, aligned), strict=True))
     return {k: _pool(feature, rois, k, size, samples, aligned) for k, feature in n.items()}
 
 
@@ -46,6 +55,11 @@ def pool_assigned_level(
     """
     rois = _with_image_index(boxes)
     level = assigned_levels(rois[:, 1:], min(n), max(n), inclusive=inclusive)
+    if can_pool(list(n.values())):
+        levels = sorted(n)
+        features, scales = [n[k] for k in levels], [2.0**-k for k in levels]
+        pooled: list[Tensor] = pool_levels(features, rois, level - levels[0], scales, size, samples, aligned)
+        return pooled[0]
     some_level = next(iter(n.values()))
     grids = some_level.new_zeros(len(rois), some_level.shape[1], size, size)
     for k, feature in n.items():

@@ -13,7 +13,7 @@ from PIL import Image
 from panet.data.images import printable
 from panet.errors import DataError
 from panet.ops import polygons, rle
-from panet.ops.paste import paste_mask
+from panet.ops.paste import masks_to_rle, paste_mask
 from panet.predict.draw import Drawn, Window, overlay, scale_for
 from panet.structures import Detections, LabelMap, Size
 
@@ -81,6 +81,12 @@ class Masks(Sequence[Mask]):
             raise IndexError(f"mask {index} of {len(self)}")
         return Mask(self.window(index, 1), self._size)
 
+    def to_rle(self) -> list[rle.Rle]:
+        """Give all masks in COCO's compressed run-length encoding; faster than one by one."""
+        grids = self._detections.mask_grids
+        assert grids is not None
+        return masks_to_rle(grids, self._detections.boxes, self._size, grown=self._detections.grown)
+
     def window(self, index: int, factor: int) -> Window:
         """Give one mask in the picture magnified by a factor: there, its outline is finer."""
         grids = self._detections.mask_grids
@@ -142,8 +148,9 @@ class Result:
             }
             for (x1, y1, x2, y2), label, score in zip(self.boxes.tolist(), self.labels, self.scores, strict=True)
         ]
-        for result, mask in zip(results, self.masks or [], strict=self.masks is not None):
-            result["segmentation"] = mask.rle
+        if self.masks is not None:
+            for result, mask in zip(results, self.masks.to_rle(), strict=True):
+                result["segmentation"] = mask
         return results
 
     def draw(self) -> Image.Image:
