@@ -20,6 +20,7 @@ from panet.cli.config import show_config
 from panet.cli.demo import demo
 from panet.cli.eval import evaluate
 from panet.cli.import_ import import_checkpoint
+from panet.cli.memory import keep_memory
 from panet.cli.predict import predict
 from panet.cli.train import train
 from panet.errors import PANetError
@@ -69,6 +70,7 @@ def options(
 
 def main() -> None:
     """Run the command line of this process."""
+    keep_memory()
     sys.exit(run(sys.argv[1:]))
 
 
