@@ -2,11 +2,13 @@
 
 import copy
 import operator
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx, nn
 
+from panet.errors import ConfigError, nearest
 from panet.model.fold import fold_layers, layer_of, trace
 from panet.model.fused import NO_ACTIVATION, FusedConv, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take
 from panet.model.layers import ConvBlock, LinearBlock
@@ -17,12 +19,26 @@ __all__ = ["Precision", "optimise", "pick_dtype"]
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 
+_SUMS = (operator.add, operator.iadd, torch.add)
+
+# Kind of device -> whether this machine's multiplies bfloat16 itself; one that does not is slower with it than without.
+_HAS_BF16: dict[str, Callable[[], bool]] = {
+    "cpu": lambda: torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
+    "cuda": lambda: torch.cuda.is_bf16_supported(including_emulation=False),
+}
+
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Give the type of weights and features; "auto" is bfloat16 where the device computes with it in hardware."""
-    if precision == "auto":
-        return torch.bfloat16 if _has_bf16(device) else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    """Give the type of weights and features; "auto" is bfloat16 where the device computes with it in hardware.
+
+    Raises:
+        ConfigError: there is no such precision.
+    """
+    has_bf16 = device.type in _HAS_BF16 and _HAS_BF16[device.type]()
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "auto": torch.bfloat16 if has_bf16 else torch.float32}
+    if precision not in known:
+        raise ConfigError(f"precision {precision!r} is unknown{nearest(precision, known)}: choose fp32, bf16 or auto")
+    return known[precision]
 
 
 def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
@@ -39,7 +55,8 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
         A network for `forward` in eval mode: without gradients, with no state to save; it stays on its device.
     """
     device = next(model.parameters()).device
-    fast = copy.deepcopy(model).eval().requires_grad_(False)
+    fast = copy.deepcopy(model).requires_grad_(False)
+    fast.eval()
     fold_layers(fast)
     traced = trace(fast.backbone.body)
     if can_fuse(device):
@@ -50,13 +67,8 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
     fast.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for name in ("class_logits", "deltas"):
         setattr(fast.box_head, name, _InFloat32(getattr(model.box_head, name)))
+    fast.eval()  # the new modules too
     return fast
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return device.type == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 class _Entry(nn.Module):
@@ -139,7 +151,8 @@ def fuse_graph(traced: fx.GraphModule, dtype: torch.dtype) -> None:
             continue
         last, addend = node, None
         after = _only_reader(last)
-        if after is not None and after.target in (operator.add, operator.iadd, torch.add) and not after.kwargs:
+        # Convs of groups sum in another pass: oneDNN's own way of it does not know bfloat16.
+        if after is not None and after.target in _SUMS and not after.kwargs and conv.groups == 1:
             others = [each for each in after.args if each is not node]
             if len(others) == 1 and isinstance(others[0], fx.Node) and others[0].op in ("call_module", "call_function"):
                 last, addend = after, others[0]
@@ -164,7 +177,7 @@ def _exchange(traced: fx.GraphModule, first: fx.Node, last: fx.Node, addend: fx.
     node: fx.Node | None = last
     while node is not None:
         before = node.args[0] if node is not first else None
-        before = first if node.target in (operator.add, operator.iadd, torch.add) else before
+        before = first if node.target in _SUMS else before
         traced.graph.erase_node(node)
         node = cast("fx.Node | None", before)
 

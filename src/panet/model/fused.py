@@ -30,10 +30,10 @@ def activation_of(module: nn.Module | None) -> Activation | None:
 
 
 class FusedConv(nn.Module):
-    """Conv, then the sum with another map if one is given, then the activation.
+    """Conv, then the sum with another map of its output's shape if one is given, then the activation.
 
     Args:
-        conv: with zero padding.
+        conv: with zero padding; of a single group if it is to take a sum along.
         dtype: of weights, input and output.
         activation: what follows.
     """
