@@ -28,6 +28,7 @@ ALLOWED = {
     "train": {"structures", "config", "data", "objective", "weights", "errors"},
     "detection": {"structures", "config", "ops", "data", "model", "objective", "weights", "errors"},
     "predict": {"structures", "ops", "data", "model", "weights", "errors"},
+    "bench": {"structures", "ops", "data", "model", "objective", "errors"},
     "export": {"structures", "model", "weights", "errors"},
     "serve": {"structures", "predict", "errors"},
 }

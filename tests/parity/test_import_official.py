@@ -105,7 +105,21 @@ def test_the_recorded_detections_come_out_of_the_command_line(oracle, same, offi
     checkpoint, model, out = str(write(tmp_path / "x.pth", weights)), str(tmp_path / "m.safetensors"), tmp_path / "out"
     assert run(["import", checkpoint, "-o", model, *settings]) == 0
     assert (
-        run(["predict", model, str(tmp_path / "picture.png"), "-o", str(out), "--score", "0.05", "--no-overlays"]) == 0
+        run(
+            [
+                "predict",
+                model,
+                str(tmp_path / "picture.png"),
+                "-o",
+                str(out),
+                "--score",
+                "0.05",
+                "--no-overlays",
+                "--precision",
+                "fp32",
+            ]
+        )
+        == 0
     )
     document = json.loads((out / "results.json").read_text())
     found = document["annotations"] if isinstance(document, dict) else document

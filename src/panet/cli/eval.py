@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from panet.cli.options import PRECISION_HELP, Precision
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from panet.evaluate.coco import Scores
 
 __all__ = ["evaluate"]
+
+_DTYPE_NAMES = {"torch.float32": "fp32", "torch.bfloat16": "bf16"}
 
 
 def evaluate(
@@ -27,6 +31,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
 ) -> None:
     """Print box and mask AP of a model, or of a file of results, on a data set."""
     from rich.console import Console
@@ -42,7 +47,8 @@ def evaluate(
     if model.lower().endswith(".json"):
         scores, results = _score_file(model, annotations, max_dets, score_threshold)
     else:
-        scores, results = _score_model(console, model, annotations, folder, max_dets, score_threshold, workers, device)
+        place = device, precision
+        scores, results = _score_model(console, model, annotations, folder, max_dets, score_threshold, workers, place)
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
         console.print(class_table(scores.per_class))
@@ -107,7 +113,7 @@ def _score_model(
     max_dets: int,
     score_threshold: float,
     workers: int,
-    device: str,
+    place: tuple[str, Precision],
 ) -> tuple["Scores", list[dict[str, Any]]]:
     from rich.progress import Progress
 
@@ -117,11 +123,13 @@ def _score_model(
     from panet.evaluate.coco import Scores
     from panet.evaluate.results import with_ids_of
     from panet.evaluate.runner import evaluate
+    from panet.model.fast import optimise, pick_dtype
     from panet.predict.predictor import pick_device
     from panet.weights.checkpoint import model_path, restore
 
     model_path(model_name)
-    place = pick_device(device)
+    device = pick_device(place[0])
+    dtype = pick_dtype(place[1], device)
     if images is None:
         raise DataError(f"{annotations}: the folder of its pictures is not known: add --images FOLDER")
     dataset = read_coco(annotations, images)
@@ -131,7 +139,7 @@ def _score_model(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
         evaluation = evaluate(
-            model.to(place),
+            optimise(model.to(device), dtype),
             loader,
             dataset,
             max_dets,
@@ -140,5 +148,5 @@ def _score_model(
             score_threshold=score_threshold,
         )
     rate = evaluation.num_images / evaluation.seconds
-    console.print(f"{evaluation.num_images} pictures, {rate:.2f} pictures/s")
+    console.print(f"{evaluation.num_images} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")
     return Scores(evaluation.metrics, evaluation.per_class), evaluation.results

@@ -16,11 +16,13 @@ from typing import Annotated
 import typer
 
 from panet import __version__
+from panet.cli.bench import bench
 from panet.cli.config import show_config
 from panet.cli.demo import demo
 from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
 from panet.cli.import_ import import_checkpoint
+from panet.cli.memory import keep_memory
 from panet.cli.predict import predict
 from panet.cli.train import train
 from panet.errors import PANetError
@@ -49,6 +51,7 @@ app.command("eval", short_help="Print the AP of a model on a data set.")(evaluat
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
 app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
+app.command("bench", short_help="Measure how fast a model is here.")(bench)
 app.command("config", short_help="Print the settings of a model.")(show_config)
 app.command("env", short_help="Print versions, devices, and what is in use.")(show_environment)
 
@@ -71,6 +74,7 @@ def options(
 
 def main() -> None:
     """Run the command line of this process."""
+    keep_memory()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from panet.cli.options import PRECISION_HELP, Precision
+
 __all__ = ["predict"]
 
 
@@ -19,6 +21,7 @@ def predict(
         int | None, typer.Option(min=1, help="Best detections a picture; by default the model's own number.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
     no_overlays: Annotated[bool, typer.Option("--no-overlays", help="Write results.json only.")] = False,
 ) -> None:
@@ -34,7 +37,7 @@ def predict(
     model_path(model)
     pictures = [(str(path), path) for path in list_sources(sources)]
     prepare_folder(output, overwrite)
-    predictor = load(model, device)
+    predictor = load(model, device, precision)
     console = Console(highlight=False)
     predict_pictures(console, predictor, pictures, output, score=score, max_dets=max_dets, overlays=not no_overlays)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)

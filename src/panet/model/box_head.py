@@ -47,7 +47,10 @@ class BoxHead(nn.Module):
 
     def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> BoxOutput:
         """Judge B lists of (R_i, 4) boxes, input px, by the features of N2..N5."""
-        x = self.shared(self.pooling(n, boxes))  # (R, F)
+        return self.outputs(self.shared(self.pooling(n, boxes)))
+
+    def outputs(self, x: Tensor) -> BoxOutput:
+        """Give the two outputs of (R, F) features."""
         return BoxOutput(self.class_logits(x), self.deltas(x).unflatten(1, (-1, 4)))
 
 

@@ -41,6 +41,7 @@ def build_model(config: ModelConfig, seed: int = 0, *, load_backbone: bool = Tru
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _assemble(config)
+    model.to(memory_format=torch.channels_last)  # the convs' weights
     if load_backbone and config.backbone.weights is not None:
         load_backbone_weights(model.backbone, config.backbone.name, config.backbone.weights)
     return model

@@ -101,10 +101,9 @@ def _shrink(boxes: Tensor, scale: tuple[float, float]) -> Tensor:
 
 
 def with_mask_grids(detections: Sequence[Detections], mask_logits: Tensor) -> list[Detections]:
-    """Give each detection the probabilities of its own class, from (D, K + 1, M, M) logits of the whole batch."""
+    """Give each detection its mask's probabilities, from (D, M, M) logits of the whole batch, each of its own class."""
     counts = [len(each) for each in detections]
-    labels = torch.cat([each.labels for each in detections])
-    grids = mask_logits[torch.arange(len(labels), device=labels.device), labels].float().sigmoid()
+    grids = mask_logits.float().sigmoid()
     return [replace(each, mask_grids=grid) for each, grid in zip(detections, torch.split(grids, counts), strict=True)]
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import cast
 
-from torch import Tensor, nn
-from torch.nn.functional import relu
+import torch
+from torch import Tensor, nn, relu_
+from torch.nn.functional import linear, relu
 
 from panet.model.box_head import PoolingFactory
 from panet.model.layers import ConvBlock, NormFactory, gaussian_fill, msra_fill
@@ -41,6 +42,19 @@ class FullyConnectedPath(nn.Module):
         return x.reshape(-1, 1, self.side, self.side)
 
 
+class Deconv(nn.ConvTranspose2d):
+    """The deconv that doubles a grid's sides: kernel 2, stride 2, so that no two input pixels share an output pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 2, stride=2)
+
+    def quarters(self, pixels: Tensor) -> Tensor:
+        """Give the 2 x 2 output pixels of each input pixel, after a ReLU: (..., C) -> (..., 4 * C), row by row."""
+        weight = self.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * C, C)
+        bias = None if self.bias is None else self.bias.repeat(4)
+        return relu_(linear(pixels, weight, bias))
+
+
 class MaskHead(nn.Module):
     """Four convs, a deconv and a 1x1 conv; beside them the fully connected path (PANet, Sec. 3.3).
 
@@ -70,7 +84,7 @@ class MaskHead(nn.Module):
         self.conv2 = ConvBlock(channels, channels, norm=norm)
         self.conv3 = ConvBlock(channels, channels, norm=norm)
         self.conv4 = ConvBlock(channels, channels, norm=norm)
-        self.deconv = nn.ConvTranspose2d(channels, channels, 2, stride=2)
+        self.deconv = Deconv(channels)
         self.mask_logits = nn.Conv2d(channels, num_classes + 1, 1)
         msra_fill(self)
         self.fc_path = FullyConnectedPath(channels, size, norm) if fc_path else None
@@ -80,3 +94,24 @@ class MaskHead(nn.Module):
         x = self.conv3(self.conv2(self.pooling(n, boxes)))
         logits = cast("Tensor", self.mask_logits(relu(self.deconv(self.conv4(x)))))
         return logits if self.fc_path is None else logits + self.fc_path(x)
+
+    def of_labels(self, n: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Give each RoI the logits of one class alone, (R, 2 S, 2 S): forward(n, boxes)[i, labels[i]].
+
+        A stride-2 deconv of side 2 is a matrix product at each pixel, and its output is read by one class instead of
+        all of them: it is never laid out as a map. Less than half the time of `forward` after conv4.
+
+        Args:
+            n, boxes: as for `forward`.
+            labels: (R,) int64 in 0..K.
+        """
+        x = self.conv3(self.conv2(self.pooling(n, boxes)))
+        pixels = self.conv4(x).permute(0, 2, 3, 1)  # (R, S, S, C)
+        rows = self.mask_logits.weight.flatten(1)[labels]  # (R, C)
+        num_rois, height, width, _ = pixels.shape
+        quarters = self.deconv.quarters(pixels).view(num_rois, height * width * 4, rows.shape[1])
+        logits = torch.bmm(quarters, rows[:, :, None]).view(num_rois, height, width, 2, 2)
+        logits = logits.transpose(2, 3).reshape(num_rois, 2 * height, 2 * width)
+        if self.mask_logits.bias is not None:
+            logits = logits + self.mask_logits.bias[labels, None, None]
+        return logits if self.fc_path is None else logits + self.fc_path(x).squeeze(1)

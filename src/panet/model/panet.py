@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from panet.model.backbone import Backbone
@@ -80,7 +81,8 @@ class PANet(nn.Module):
         detections = select_detections(output, proposals, frame[0], self.detection_rule, frame[1])
         if self.mask_head is None:
             return detections
-        return with_mask_grids(detections, self.mask_head(n, [each.boxes for each in detections]))
+        labels = torch.cat([each.labels for each in detections])
+        return with_mask_grids(detections, self.mask_head.of_labels(n, [each.boxes for each in detections], labels))
 
     def features(self, images: Tensor) -> Pyramid:
         """Give N2..N5, {k: (B, C, H / 2**k, W / 2**k)}, of (B, 3, H, W) normalised pixels."""

@@ -97,7 +97,7 @@ class Learner:
             parameter, _, key = name.rpartition(".")
             if parameter not in index:
                 raise CheckpointError(f"it has optimizer state for {parameter!r}, which does not train here")
-            states.setdefault(index[parameter], {})[key] = tensor.clone()
+            states.setdefault(index[parameter], {})[key] = _laid_as(self._trained[index[parameter]], tensor)
         groups: list[dict[str, Any]] = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": states, "param_groups": groups})
 
@@ -105,6 +105,11 @@ class Learner:
         """Name what is trained, in the optimizer's order."""
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
         return [names[id(parameter)] for parameter in self._trained]
+
+
+def _laid_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Copy a tensor, in the memory layout of a parameter of its shape: a step over both is then one pass."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor.clone()
 
 
 def average_weights(model: nn.Module, decay: float) -> AveragedModel:

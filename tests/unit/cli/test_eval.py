@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_a_models_scores_and_speed_are_printed_and_its_results_written(
     evaluate(str(output), tiny_data, max_dets=7)
     table = printed[printed.index("at most") :].split("class")[0].splitlines()[3:15]
     assert capsys.readouterr().out.splitlines()[3:15] == table
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_that_was_computed_with_is_told(
+    tiny_model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str], precision: Literal["fp32", "bf16"]
+) -> None:
+    evaluate(str(tiny_model), tiny_data, workers=0, device="cpu", precision=precision)
+    assert f"pictures/s, {precision}\n" in capsys.readouterr().out
 
 
 def test_a_results_file_is_scored_without_pictures(

@@ -40,6 +40,7 @@ def test_pictures_are_padded_after_normalising_with_zeros_right_and_below(sizes,
     images = [picture(*size) for size in sizes]
     batch = make_image_batch(images, [(7, 8)] * len(sizes), PIXELS)
     assert batch.tensor.shape == (len(sizes), 3, *padded)
+    assert batch.tensor.is_contiguous(memory_format=torch.channels_last)
     assert batch.sizes == tuple(sizes)
     assert batch.original_sizes == ((7, 8),) * len(sizes)
     for row, image, (height, width) in zip(batch.tensor, images, sizes, strict=True):

@@ -32,7 +32,7 @@ def test_pixels_come_as_channels_first_bytes(tmp_path):
     image = read_image(tmp_path / "a.png")
     assert image.dtype == torch.uint8
     assert image.shape == (3, 6, 9)
-    assert image.is_contiguous()
+    assert image.permute(1, 2, 0).is_contiguous()  # channels last: resizing takes half the time
     np.testing.assert_array_equal(rgb(tmp_path / "a.png"), PIXELS)
     assert read_size(tmp_path / "a.png") == (6, 9)
 

@@ -41,6 +41,15 @@ def sample(num_objects=2, size=(5, 7)):
     )
 
 
+@pytest.mark.parametrize("size", [(20, 31), (64, 100), (90, 130)])
+def test_a_picture_is_resized_to_the_same_bytes_however_it_lies(size):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, 64, 90), generator=generator, dtype=torch.uint8)
+    view = View(0, 0, 64, 90, size)
+    resized = apply_view(image.permute(1, 2, 0).contiguous().permute(2, 0, 1), view)
+    assert torch.equal(resized, apply_view(image, view))
+
+
 @pytest.mark.parametrize(
     ("size", "short_side", "max_side", "expected"),
     [

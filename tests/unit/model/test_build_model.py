@@ -107,6 +107,16 @@ def test_groups_that_do_not_fit_a_width_are_refused_by_its_name(tiny_config, cha
     build_model(tiny_config(**changes, norm="none"))
 
 
+def test_weights_lie_channels_last_and_stay_so_when_others_are_loaded(tiny_config):
+    model = build_model(tiny_config())
+    model.load_state_dict({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    assert all(
+        parameter.is_contiguous(memory_format=torch.channels_last)
+        for parameter in model.parameters()
+        if parameter.ndim == 4
+    )
+
+
 def test_a_seed_gives_the_same_weights_and_another_seed_others(tiny_config):
     first, same, other = (build_model(tiny_config(), seed).state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[key], same[key]) for key in first)

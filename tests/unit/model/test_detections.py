@@ -75,8 +75,8 @@ def test_each_picture_gets_the_detections_of_its_own_proposals():
     assert third.boxes.tolist() == PROPOSALS[1:].tolist()
 
 
-def test_a_detection_gets_the_grid_of_its_own_class_and_picture():
-    logits = torch.arange(3 * 4).reshape(3, 4, 1, 1).expand(3, 4, 2, 2).float()
+def test_a_detection_gets_the_grid_of_its_own_picture():
+    logits = torch.tensor([2.0, 5.0, 11.0]).reshape(3, 1, 1).expand(3, 2, 2)
     boxes, scores = torch.zeros(3, 4), torch.ones(3)
     labels = torch.tensor([2, 1, 3])
     first, second = (Detections(boxes[part], scores[part], labels[part]) for part in (slice(0, 1), slice(1, 3)))
@@ -87,7 +87,7 @@ def test_a_detection_gets_the_grid_of_its_own_class_and_picture():
 
 def test_no_detections_get_no_grids_of_the_right_size():
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    (found,) = with_mask_grids([nothing], torch.zeros(0, 4, 28, 28))
+    (found,) = with_mask_grids([nothing], torch.zeros(0, 28, 28))
     assert found.mask_grids.shape == (0, 28, 28)
 
 

@@ -75,6 +75,17 @@ def test_a_mask_head_gives_a_grid_of_twice_the_side_for_every_class_and_backgrou
         assert head(pyramid(), NOTHING).shape == (0, 4, 28, 28)
 
 
+def test_the_mask_of_one_class_is_that_channel_of_all():
+    labels = torch.tensor([2, 3])
+    for head in (mask_head(), mask_head(fc_path=False)):
+        with torch.no_grad():
+            head.deconv.bias.normal_()
+            head.mask_logits.bias.normal_()
+        expected = head(pyramid(), BOXES)[torch.arange(2), labels]
+        torch.testing.assert_close(head.of_labels(pyramid(), BOXES, labels), expected, rtol=1e-5, atol=1e-5)
+        assert head.of_labels(pyramid(), NOTHING, labels[:0]).shape == (0, 28, 28)
+
+
 def test_the_fully_connected_path_halves_the_channels_and_has_one_map_for_all_classes():
     path = FullyConnectedPath(8, 14, NORM)
     assert path.conv5.conv.out_channels == 4

@@ -18,7 +18,7 @@ from panet.model.detections import DetectionRule
 from panet.predict.predictor import Predictor, load, pick_device
 from panet.predict.result import Result
 from panet.structures import Detections, ImageBatch, LabelMap
-from panet.weights.checkpoint import save_model
+from panet.weights.checkpoint import restore, save_model
 
 CONFIG = ModelConfig(
     num_classes=2,
@@ -176,6 +176,27 @@ def test_a_loaded_model_finds_the_same_alone_and_among_others(model_path: Path) 
     assert any(len(result) for result in together)
     for picture, result in zip(pictures, together, strict=True):
         assert_same(predictor.predict(picture, score_threshold=0.0, max_detections=5), result)
+
+
+def test_by_default_a_model_computes_in_fp32_and_finds_what_the_plain_network_finds(model_path: Path) -> None:
+    picture = noise(64, 90, seed=4)
+    predictor = panet.load(model_path, device="cpu")
+    found = predictor.predict(picture, score_threshold=0.0, max_detections=5)
+    plain, _ = restore(model_path)
+    predictor.model = plain.eval()
+    expected = predictor.predict(picture, score_threshold=0.0, max_detections=5)
+    assert len(found) == 5
+    assert found.labels.tolist() == expected.labels.tolist()
+    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)
+
+
+def test_a_model_computes_in_the_precision_it_was_loaded_with(model_path: Path) -> None:
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        predictor = panet.load(model_path, device="cpu", precision=precision)  # type: ignore[arg-type]
+        assert predictor.model.features(torch.zeros(1, 3, 64, 64))[2].dtype == dtype
+    with pytest.raises(ConfigError, match="precision 'half' is unknown"):
+        panet.load(model_path, precision="half")  # type: ignore[arg-type]
 
 
 def test_weights_that_are_not_finite_are_refused_when_loaded(

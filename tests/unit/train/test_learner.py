@@ -75,6 +75,17 @@ def test_what_is_saved_can_be_set(fakes, optimizer: str, ema_decay: float | None
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_momentum_that_is_set_lies_in_memory_as_its_weights_do(fakes) -> None:
+    first, second = (nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last) for _ in range(2))
+    learner, other = fakes.learner(first), fakes.learner(second)
+    give_gradients(first, 1.0)
+    learner.update(1)
+    other.load_tensors({name: tensor.contiguous() for name, tensor in learner.tensors().items()})
+    momentum = other.optimizer.state[second.weight]["momentum_buffer"]
+    assert momentum.stride() == second.weight.stride()
+    assert torch.equal(momentum, learner.optimizer.state[first.weight]["momentum_buffer"])
+
+
 def test_before_the_first_step_there_is_no_optimizer_state_and_that_is_well(fakes) -> None:
     learner = fakes.learner(nn.Linear(3, 1))
     learner.load_tensors(learner.tensors())
