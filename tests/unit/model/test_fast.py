@@ -94,6 +94,23 @@ def test_bf16_features_are_near_and_what_comes_after_them_is_fp32(tiny_config, m
     assert {found.boxes.dtype, found.scores.dtype, found.mask_grids.dtype} == {torch.float32}
 
 
+@pytest.mark.parametrize("norm", ["group", "none"])
+@pytest.mark.parametrize(
+    "pooling", [{}, {"aligned": True}, {"samples": 0}, {"levels": "assigned"}, {"levels": "assigned", "aligned": True}]
+)
+def test_bf16_does_not_round_where_a_box_is(tiny_config, pooling, norm):
+    model = build_model(tiny_config(pooling=PoolingConfig(**pooling), norm=norm), seed=3).eval()
+    generator = torch.Generator().manual_seed(0)
+    n = {k: torch.randn(1, 16, 1024 >> k, 1024 >> k, generator=generator).bfloat16() for k in (2, 3, 4, 5)}
+    boxes = [torch.tensor([[805.3, 611.7, 838.9, 650.1], [901.3, 3.3, 917.0, 21.9]])]  # between bf16's 800, 804, 808
+    fast = optimise(model, torch.bfloat16)
+    with torch.inference_mode():
+        for plain, head in ((model.box_head, fast.box_head), (model.mask_head, fast.mask_head)):
+            expected = plain.pooling({k: feature.float() for k, feature in n.items()}, boxes)
+            found = head.pooling(n, boxes).float()
+            assert (found - expected).norm() < 0.02 * expected.norm()
+
+
 def test_every_map_lies_channels_last(tiny_config, make_batch):
     model = plain_model(tiny_config())
     for form in (model, optimise(model)):
