@@ -21,10 +21,12 @@ from panet.errors import (
 if TYPE_CHECKING:
     from panet.predict.predictor import Predictor, load
     from panet.predict.result import Result
+    from panet.structures import TTA
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "TTA",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -40,6 +42,7 @@ __all__ = [
 _LATER = {
     "Predictor": "panet.predict.predictor",
     "Result": "panet.predict.result",
+    "TTA": "panet.structures",
     "load": "panet.predict.predictor",
 }
 
