@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from panet.detection.model import DetectionModel
     from panet.predict.predictor import Predictor, load
     from panet.predict.result import Result
+    from panet.structures import TTA
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "TTA",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -45,6 +47,7 @@ _LATER = {
     "DetectionModel": "panet.detection.model",
     "Predictor": "panet.predict.predictor",
     "Result": "panet.predict.result",
+    "TTA": "panet.structures",
     "detection_model": "panet.detection.build",
     "load": "panet.predict.predictor",
 }

@@ -11,7 +11,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Arithmetic", "Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target"]
+from panet.errors import ConfigError, nearest
+
+__all__ = ["TTA", "Arithmetic", "Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target", "Views"]
 
 Pyramid: TypeAlias = dict[int, Tensor]
 """Level k -> (B, C, H_k, W_k), stride 2**k; called c, p or n as in the paper."""
@@ -61,6 +63,72 @@ class ImageBatch:
 
     def to(self, device: torch.device) -> "ImageBatch":
         return replace(self, tensor=self.tensor.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class Views:
+    """One picture, seen several times: at other sizes, and mirrored left for right before it was resized.
+
+    Args:
+        images: the views, each a batch of one; the first is not mirrored.
+        mirrored: whether each is.
+        image_id: the picture's id in its data set, if it has one.
+    """
+
+    images: tuple[ImageBatch, ...]
+    mirrored: tuple[bool, ...]
+    image_id: int | str = ""
+
+    def __post_init__(self) -> None:
+        assert len(self.images) == len(self.mirrored) > 0
+        assert not self.mirrored[0]
+        assert all(len(image) == 1 for image in self.images)
+        assert len({image.original_sizes for image in self.images}) == 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def original_size(self) -> Size:
+        return self.images[0].original_sizes[0]
+
+    def to(self, device: torch.device) -> "Views":
+        return replace(self, images=tuple(image.to(device) for image in self.images))
+
+
+@dataclass(frozen=True)
+class TTA:
+    """Test-time augmentation: how often a picture is seen, and what becomes of all that is found in it.
+
+    The defaults are those of the paper's entry to the COCO challenge (Sec. 4.2, Table 6): with a model whose shorter
+    side is 1000, sides of 600, 800, 1000 and 1200, mirrored too, masks averaged, boxes voted.
+
+    Args:
+        scales: factors on the model's shorter side; its longest side stays the limit, and equal sizes count once.
+        flip: whether each size is seen mirrored too.
+        soft_nms: "linear" or "gaussian", see `ops.suppression.soft_suppress`.
+        box_voting: IoU of at least which a candidate has a vote, see `ops.suppression.vote`.
+
+    Raises:
+        ConfigError: a value is unknown or out of range.
+    """
+
+    scales: tuple[float, ...] = (0.6, 0.8, 1.0, 1.2)
+    flip: bool = True
+    soft_nms: Literal["linear", "gaussian"] | None = None
+    box_voting: float | None = 0.8
+
+    def __post_init__(self) -> None:
+        if not self.scales:
+            raise ConfigError("TTA scales: none: give at least one, 1 for the model's own size")
+        for scale in self.scales:
+            if not 0.1 <= scale <= 10:
+                raise ConfigError(f"TTA scale {scale}: expected 0.1 to 10, a factor on the model's size, not px")
+        if self.soft_nms not in (None, "linear", "gaussian"):
+            hint = nearest(str(self.soft_nms), ("linear", "gaussian"))
+            raise ConfigError(f"soft-NMS {self.soft_nms!r} is unknown{hint}: choose linear or gaussian")
+        if self.box_voting is not None and not 0 < self.box_voting <= 1:
+            raise ConfigError(f"box voting {self.box_voting}: expected an IoU above 0 and up to 1")
 
 
 @dataclass(frozen=True)

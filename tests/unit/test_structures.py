@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from panet.structures import Batch, Detections, ImageBatch, LabelMap, Target
+from panet.errors import ConfigError
+from panet.structures import TTA, Batch, Detections, ImageBatch, LabelMap, Target, Views
 
 CPU = torch.device("cpu")
 
@@ -62,6 +63,11 @@ def test_nothing_is_as_good_as_something():
         lambda: detections(labels=torch.ones(4)),
         lambda: detections(mask_grids=torch.rand(2, 2, 2)),
         lambda: detections(mask_grids=torch.rand(3, 4)),
+        lambda: Views((), ()),
+        lambda: Views((images(1),) * 2, (False,)),
+        lambda: Views((images(1),), (True,)),  # the first view is the picture's own
+        lambda: Views((images(2),), (False,)),
+        lambda: Views((images(1), ImageBatch(torch.zeros(1, 3, 32, 32), ((20, 30),), ((9, 9),))), (False, True)),
         lambda: LabelMap((1, 2), ("a",)),
         lambda: LabelMap((1, 1), ("a", "b")),
     ],
@@ -108,3 +114,28 @@ def test_labels_and_category_ids_go_both_ways():
     assert labels.name(2) == "dog"
     with pytest.raises(KeyError, match="4"):
         labels.label(4)
+
+
+def test_views_move_whole_and_know_their_picture():
+    moved = Views((images(1),) * 2, (False, True), 7).to(CPU)
+    assert (len(moved), moved.mirrored, moved.image_id, moved.original_size) == (2, (False, True), 7, (40, 60))
+
+
+def test_augmentation_is_the_papers_by_default():
+    assert TTA() == TTA(scales=(0.6, 0.8, 1.0, 1.2), flip=True, soft_nms=None, box_voting=0.8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scales": ()}, "TTA scales: none: give at least one"),
+        ({"scales": (1, 600)}, "TTA scale 600: expected 0.1 to 10, a factor on the model's size, not px"),
+        ({"scales": (float("nan"),)}, "TTA scale nan"),
+        ({"soft_nms": "gausian"}, r"soft-NMS 'gausian' is unknown \(did you mean 'gaussian'\?\): choose linear or"),
+        ({"box_voting": 0.0}, "box voting 0.0: expected an IoU above 0 and up to 1"),
+        ({"box_voting": 80}, "box voting 80"),
+    ],
+)
+def test_augmentation_that_cannot_be_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        TTA(**options)

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from panet.cli.options import PRECISION_HELP, Precision
+from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from panet.evaluate.coco import Scores
+    from panet.structures import TTA, Batch, Views
 
 __all__ = ["evaluate"]
 
@@ -32,23 +36,34 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
+    tta: WithTTA = False,
+    tta_scales: Scales = None,
+    tta_flip: WithFlip = None,
+    soft_nms: SoftNMS = None,
+    box_voting: BoxVoting = None,
 ) -> None:
     """Print box and mask AP of a model, or of a file of results, on a data set."""
     from rich.console import Console
 
     from panet.data.images import printable
+    from panet.errors import ConfigError
     from panet.evaluate.results import rounded, write_json
     from panet.evaluate.table import class_table, metric_table
 
     if output is not None:
         _check_output(output, overwrite)
+    seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
     annotations, folder = _find_split(root, split, images)
     console = Console(highlight=False)
     if model.lower().endswith(".json"):
+        if seen is not None:
+            raise ConfigError(f"{printable(model)}: results are scored as they are: leave out the options of TTA")
         scores, results = _score_file(model, annotations, max_dets, score_threshold)
     else:
-        place = device, precision
-        scores, results = _score_model(console, model, annotations, folder, max_dets, score_threshold, workers, place)
+        place = annotations, folder
+        scores, results = _score_model(
+            console, model, *place, max_dets, score_threshold, workers, (device, precision), seen
+        )
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
         console.print(class_table(scores.per_class))
@@ -114,10 +129,11 @@ def _score_model(
     score_threshold: float,
     workers: int,
     place: tuple[str, Precision],
+    tta: "TTA | None",
 ) -> tuple["Scores", list[dict[str, Any]]]:
     from rich.progress import Progress
 
-    from panet.data.build import build_test_loader
+    from panet.data.build import build_test_loader, build_view_loader
     from panet.data.coco import read_coco
     from panet.errors import DataError
     from panet.evaluate.coco import Scores
@@ -135,7 +151,10 @@ def _score_model(
     dataset = read_coco(annotations, images)
     model, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
-    loader = build_test_loader(dataset, model_file.config, workers)
+    if tta is None:
+        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers)
+    else:
+        loader = build_view_loader(dataset, model_file.config, tta, workers)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
         evaluation = evaluate(
@@ -146,6 +165,7 @@ def _score_model(
             progress=lambda count: bar.advance(task, count),
             label_map=label_map,
             score_threshold=score_threshold,
+            tta=tta,
         )
     rate = evaluation.num_images / evaluation.seconds
     console.print(f"{evaluation.num_images} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")

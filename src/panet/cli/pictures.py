@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from panet.predict.predictor import Predictor
     from panet.predict.result import Result
+    from panet.structures import TTA
 
 __all__ = ["RESULTS_NAME", "predict_pictures"]
 
@@ -25,6 +26,7 @@ def predict_pictures(
     score: float,
     max_dets: int | None,
     overlays: bool,
+    tta: "TTA | None" = None,
 ) -> None:
     """Predict pictures one after the other; one that cannot be read is named and left out.
 
@@ -36,6 +38,7 @@ def predict_pictures(
         score: detections score above it.
         max_dets: best detections of a picture that are kept; None for the model's own number.
         overlays: whether overlays are written.
+        tta: test-time augmentation, if any.
 
     Raises:
         DataError: after all others are done, if a picture could not be used.
@@ -53,7 +56,7 @@ def predict_pictures(
         task = bar.add_task("", total=len(pictures))
         for name, path in pictures:
             try:
-                result = predictor.predict(path, score_threshold=score, max_detections=max_dets)
+                result = predictor.predict(path, score_threshold=score, max_detections=max_dets, tta=tta)
                 overlay = writer.add(name, result, overlays)
                 line = describe(name, result, overlay)
             except DataError as error:

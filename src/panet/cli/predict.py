@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from panet.cli.options import PRECISION_HELP, Precision
+from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 __all__ = ["predict"]
 
@@ -24,6 +25,11 @@ def predict(
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
     no_overlays: Annotated[bool, typer.Option("--no-overlays", help="Write results.json only.")] = False,
+    tta: WithTTA = False,
+    tta_scales: Scales = None,
+    tta_flip: WithFlip = None,
+    soft_nms: SoftNMS = None,
+    box_voting: BoxVoting = None,
 ) -> None:
     """Find the objects of pictures: a line of counts each, overlays, and COCO JSON."""
     from rich.console import Console
@@ -34,10 +40,12 @@ def predict(
     from panet.predict.predictor import load
     from panet.weights.checkpoint import model_path
 
+    seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
     model_path(model)
     pictures = [(str(path), path) for path in list_sources(sources)]
     prepare_folder(output, overwrite)
     predictor = load(model, device, precision)
     console = Console(highlight=False)
-    predict_pictures(console, predictor, pictures, output, score=score, max_dets=max_dets, overlays=not no_overlays)
+    overlays = not no_overlays
+    predict_pictures(console, predictor, pictures, output, score=score, max_dets=max_dets, overlays=overlays, tta=seen)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """DataConfig -> loaders of batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -20,10 +21,13 @@ from panet.data.transforms import (
     VerticalFlip,
     ViewRule,
 )
+from panet.data.views import ViewDataset, ViewMaker
 from panet.errors import ConfigError, DataError
-from panet.structures import Batch
+from panet.structures import TTA, Batch, Views
 
-__all__ = ["build_normalise", "build_test_loader", "build_train_loader", "steps_per_epoch"]
+__all__ = ["build_normalise", "build_test_loader", "build_train_loader", "build_view_loader", "steps_per_epoch"]
+
+_T = TypeVar("_T")
 
 
 def build_train_loader(
@@ -32,14 +36,20 @@ def build_train_loader(
     """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone."""
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
-    return _build_loader(samples, sampler, build_normalise(model), data.workers)
+    return _build_loader(_batches(samples, model), sampler, data.workers)
 
 
 def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
     """Load every picture with its targets, one a batch, in the file's order, at the model's test size."""
     view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
     samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return _build_loader(samples, _InOrder(len(dataset)), build_normalise(model), workers)
+    return _build_loader(_batches(samples, model), _InOrder(len(dataset)), workers)
+
+
+def build_view_loader(dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int) -> DataLoader[Views]:
+    """Load the views of every picture, one picture at a time, in the file's order."""
+    maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
+    return _build_loader(ViewDataset(dataset, maker), _InOrder(len(dataset)), workers)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
@@ -53,24 +63,31 @@ def build_normalise(model: ModelConfig) -> Normalise:
     return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr", unit=model.arithmetic == "torchvision")
 
 
-class _Batches(Dataset["Batch | DataError"]):
-    """Batches by the keys of their samples; an error is handed over as a value, to be raised in the main process."""
+def _batches(samples: SampleDataset, model: ModelConfig) -> Callable[[list[Key]], Batch]:
+    return partial(_make_batch, samples, build_normalise(model))
 
-    def __init__(self, samples: SampleDataset, pixels: Normalise) -> None:
-        self._samples = samples
-        self._collate = partial(collate, pixels=pixels)
 
-    def __getitem__(self, keys: list[Key]) -> Batch | DataError:
+def _make_batch(samples: SampleDataset, normalise: Normalise, keys: list[Key]) -> Batch:
+    return collate([samples[key] for key in keys], normalise)
+
+
+class _Caught(Dataset[_T | DataError]):
+    """What `make` makes of keys; an error is handed over as a value, to be raised in the main process."""
+
+    def __init__(self, make: Callable[[list[Key]], _T]) -> None:
+        self._make = make
+
+    def __getitem__(self, keys: list[Key]) -> _T | DataError:
         try:
-            return self._collate([self._samples[key] for key in keys])
+            return self._make(keys)
         except DataError as error:
             return error
 
 
-class _Loader(DataLoader[Batch]):
+class _Loader(DataLoader[_T]):
     """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names its own iterator class
+    def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
         error: DataError | None = None
         batches = super().__iter__()
         for batch in batches:
@@ -96,11 +113,9 @@ class _InOrder(Sampler[list[Key]]):
         return ([(0, index)] for index in range(self._num_images))
 
 
-def _build_loader(
-    samples: SampleDataset, sampler: Sampler[list[Key]], pixels: Normalise, workers: int
-) -> DataLoader[Batch]:
+def _build_loader(make: Callable[[list[Key]], _T], sampler: Sampler[list[Key]], workers: int) -> DataLoader[_T]:
     return _Loader(
-        _Batches(samples, pixels),  # type: ignore[arg-type]  # errors are taken out in __iter__
+        _Caught(make),  # type: ignore[arg-type]  # errors are taken out in __iter__
         batch_size=None,
         sampler=sampler,
         num_workers=workers,

@@ -10,17 +10,19 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from panet.data.annotations import ImageAnnotations
 from panet.data.coco import CocoDataset
 from panet.data.images import printable, read_image
+from panet.data.records import ImageRecord
 from panet.data.transforms import Sample, Transform, View, ViewRule, apply_view
 from panet.errors import DataError
 from panet.ops.rle import decode_window
 
-__all__ = ["Key", "SampleDataset", "cut_objects", "sample_generator"]
+__all__ = ["Key", "SampleDataset", "cut_objects", "read_record", "sample_generator"]
 
 Key: TypeAlias = tuple[int, int]
 """(epoch, index of the picture)."""
@@ -45,13 +47,8 @@ class SampleDataset(Dataset[Sample]):
         """Make a sample; DataError names a picture that cannot be read or has another size than stated."""
         epoch, index = key
         record = self._images[index]
-        image = read_image(record.path)
+        image = read_record(record)
         size = (record.height, record.width)
-        if tuple(image.shape[-2:]) != size:
-            raise DataError(
-                f"{printable(record.path)}: is {image.shape[-1]} x {image.shape[-2]} px upright, but its annotations "
-                f"are for {record.width} x {record.height}; correct width and height, or the picture"
-            )
         generator = sample_generator(self._seed, epoch, index)
         view = self._view_rule(size, generator)
         boxes, masks, kept = cut_objects(self._annotations[index], view)
@@ -69,6 +66,17 @@ class SampleDataset(Dataset[Sample]):
         for transform in self._transforms:
             sample = transform(sample, generator)
         return sample
+
+
+def read_record(record: ImageRecord) -> Tensor:
+    """Read a picture as (3, H0, W0) uint8; DataError names one that cannot be read or has another size than stated."""
+    image = read_image(record.path)
+    if tuple(image.shape[-2:]) != (record.height, record.width):
+        raise DataError(
+            f"{printable(record.path)}: is {image.shape[-1]} x {image.shape[-2]} px upright, but its annotations "
+            f"are for {record.width} x {record.height}; correct width and height, or the picture"
+        )
+    return image
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from panet.evaluate.coco import KINDS, score
 from panet.evaluate.results import coco_results
 from panet.model.detections import to_image
 from panet.model.panet import PANet
-from panet.structures import Batch, LabelMap
+from panet.model.views import detect_views
+from panet.structures import TTA, Batch, Detections, LabelMap, Size, Views
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -40,12 +41,13 @@ class Evaluation:
 
 def evaluate(
     model: PANet,
-    loader: Iterable[Batch],
+    loader: Iterable[Batch | Views],
     dataset: CocoDataset,
     max_dets: int,
     progress: Callable[[int], None] | None = None,
     label_map: LabelMap | None = None,
     score_threshold: float = 0.0,
+    tta: TTA | None = None,
 ) -> Evaluation:
     """Predict every picture of a loader and score the results; the model's mode and limits are as before afterwards.
 
@@ -53,12 +55,13 @@ def evaluate(
 
     Args:
         model: on the device that it shall run on.
-        loader: the data set's pictures.
+        loader: the data set's pictures, or each one's views.
         dataset: the ground truth.
         max_dets: detections a picture that count, and that the model keeps at least.
         progress: called after each batch with the number of pictures in it.
         label_map: what the model's labels stand for, in the data set's category ids; by default the data set's own.
         score_threshold: results below it do not count.
+        tta: how what is found is suppressed and voted; its views are the loader's.
 
     Raises:
         DataError: the loader is empty, or the ground truth cannot be used.
@@ -66,13 +69,15 @@ def evaluate(
     results: list[dict[str, Any]] = []
     num_images, has_masks = 0, True
     start = time.perf_counter()
-    with _evaluating(model, max_dets):
+    with _evaluating(model, max_dets), _suppressing(model, tta):
         for batch in loader:
-            found, has_masks = _predict(model, batch, label_map or dataset.label_map)
-            results += found
-            num_images += len(batch)
+            found = list(_predict(model, batch))
+            for image_id, size, detections in found:
+                has_masks = detections.mask_grids is not None
+                results += coco_results(detections, image_id, size, label_map or dataset.label_map)
+            num_images += len(found)
             if progress is not None:
-                progress(len(batch))
+                progress(len(found))
     seconds = time.perf_counter() - start
     if not num_images:
         raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
@@ -97,15 +102,28 @@ def _evaluating(model: PANet, max_dets: int) -> Iterator[None]:
         model.max_detections = max_detections
 
 
-def _predict(model: PANet, batch: Batch, label_map: LabelMap) -> tuple[list[dict[str, Any]], bool]:
+@contextmanager
+def _suppressing(model: PANet, tta: TTA | None) -> Iterator[None]:
+    """Suppress and vote as TTA says, if there is any; restore what was."""
+    if tta is None:
+        yield
+        return
+    rule = model.detection_rule
+    model.detection_rule = replace(rule, soft_nms=tta.soft_nms, box_voting=tta.box_voting)
+    try:
+        yield
+    finally:
+        model.detection_rule = rule
+
+
+def _predict(model: PANet, batch: Batch | Views) -> Iterator[tuple[int | str, Size, Detections]]:
+    """Give each picture's id, size and detections in image px."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    if isinstance(batch, Views):
+        yield batch.image_id, batch.original_size, detect_views(model, batch.to(device))
+        return
     images = batch.images.to(device)
-    results: list[dict[str, Any]] = []
-    has_masks = True
     factors = images.factors or (None,) * len(images)
     places = zip(batch.image_ids, images.sizes, images.original_sizes, factors, strict=True)
     for detections, (image_id, size, original_size, factor) in zip(model(images), places, strict=True):
-        has_masks = detections.mask_grids is not None
-        found = to_image(detections, size, original_size, factor)
-        results += coco_results(found, image_id, original_size, label_map)
-    return results, has_masks
+        yield image_id, original_size, to_image(detections, size, original_size, factor)

@@ -1,6 +1,6 @@
 """The assembly: one picture through the network, a named call a stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,7 @@ from panet.model.mask_head import MaskHead
 from panet.model.proposals import ProposalRule, anchors_of, propose
 from panet.model.rpn import RPNHead, RPNOutput
 from panet.model.top_down import TopDownPath
-from panet.structures import Detections, ImageBatch, Pyramid
+from panet.structures import Detections, ImageBatch, Pyramid, Size
 
 __all__ = ["PANet"]
 
@@ -72,17 +72,11 @@ class PANet(nn.Module):
             B detections, best first, boxes in input px; `model.detections.to_image` carries them to image px.
         """
         n = self.features(images.tensor)
-        rpn = self.rpn(with_coarser_level(n))
-        padded = (images.tensor.shape[-2], images.tensor.shape[-1])
-        sizes = (padded,) * len(images) if self.legacy_frames else images.sizes
-        proposals = propose(rpn, self.anchors(rpn, images), sizes, self.proposal_rule)
+        proposals = self.proposals(n, images)
         output = self.box_head(n, proposals)
-        frame = (images.original_sizes, images.scales) if self.legacy_frames else (images.sizes, None)
-        detections = select_detections(output, proposals, frame[0], self.detection_rule, frame[1])
-        if self.mask_head is None:
-            return detections
-        labels = torch.cat([each.labels for each in detections])
-        return with_mask_grids(detections, self.mask_head.of_labels(n, [each.boxes for each in detections], labels))
+        sizes, scales = self.frame(images)
+        detections = select_detections(output, proposals, sizes, self.detection_rule, scales)
+        return self.with_masks(n, detections)
 
     def features(self, images: Tensor) -> Pyramid:
         """Give N2..N5, {k: (B, C, H / 2**k, W / 2**k)}, of (B, 3, H, W) normalised pixels."""
@@ -90,6 +84,24 @@ class PANet(nn.Module):
         p = self.top_down(c)
         n: Pyramid = p if self.bottom_up is None else self.bottom_up(p)
         return n
+
+    def proposals(self, n: Pyramid, images: ImageBatch) -> list[Tensor]:
+        """Give the RPN's proposals of N2..N5, B tensors (R_i, 4) input px."""
+        rpn = self.rpn(with_coarser_level(n))
+        padded = (images.tensor.shape[-2], images.tensor.shape[-1])
+        sizes = (padded,) * len(images) if self.legacy_frames else images.sizes
+        return propose(rpn, self.anchors(rpn, images), sizes, self.proposal_rule)
+
+    def frame(self, images: ImageBatch) -> tuple[Sequence[Size], Sequence[tuple[float, float]] | None]:
+        """Give the pictures' sizes in the frame where boxes are decoded and suppressed; also its scales if image px."""
+        return (images.original_sizes, images.scales) if self.legacy_frames else (images.sizes, None)
+
+    def with_masks(self, n: Pyramid, detections: Sequence[Detections]) -> list[Detections]:
+        """Add each detection's mask grid, of features N2..N5 and boxes in input px; nothing without a mask branch."""
+        if self.mask_head is None:
+            return list(detections)
+        labels = torch.cat([each.labels for each in detections])
+        return with_mask_grids(detections, self.mask_head.of_labels(n, [each.boxes for each in detections], labels))
 
     def anchors(self, rpn: RPNOutput, images: ImageBatch) -> Pyramid:
         """Give the anchors that an RPN output speaks of, {k: (H_k * W_k * A, 4)} input px."""

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["area", "clip", "decode", "encode", "intersection", "iou", "scale", "share_inside"]
+__all__ = ["area", "clip", "decode", "encode", "intersection", "iou", "mirror", "scale", "share_inside"]
 
 _MAX_LOG_SCALE = math.log(1000.0 / 16)  # a delta grows a side 62.5-fold at most (Detectron)
 
@@ -31,6 +31,13 @@ def scale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -
     """Carry (N, 4) boxes from a picture of one (height, width) to the same picture at another."""
     y, x = to_size[0] / from_size[0], to_size[1] / from_size[1]
     return boxes * boxes.new_tensor([x, y, x, y])
+
+
+def mirror(boxes: Tensor, width: float, *, inclusive: bool = False) -> Tensor:
+    """Carry (N, 4) boxes into the mirrored picture, left for right. mirror(mirror(b)) == b, up to rounding."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    edge = width - int(inclusive)
+    return torch.stack((edge - x2, y1, edge - x1, y2), dim=-1)
 
 
 def intersection(a: Tensor, b: Tensor, *, inclusive: bool = False) -> Tensor:

@@ -17,12 +17,14 @@ from panet.data.batching import Normalise, make_image_batch
 from panet.data.build import build_normalise
 from panet.data.images import read_image, to_pixels
 from panet.data.transforms import apply_view, view_for_test
+from panet.data.views import ViewMaker
 from panet.errors import ConfigError, DataError
 from panet.model.detections import to_image
 from panet.model.fast import Precision, optimise, pick_dtype
 from panet.model.panet import PANet
+from panet.model.views import detect_views
 from panet.predict.result import Result
-from panet.structures import Arithmetic, LabelMap, Size
+from panet.structures import TTA, Arithmetic, Detections, LabelMap, Size
 from panet.weights.checkpoint import restore
 
 __all__ = ["ImageLike", "Predictor", "load", "pick_device"]
@@ -110,17 +112,26 @@ class Predictor:
 
     @overload
     def predict(
-        self, image: ImageLike, score_threshold: float | None = None, max_detections: int | None = None
+        self,
+        image: ImageLike,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+        tta: TTA | None = None,
     ) -> Result: ...
     @overload
     def predict(
-        self, image: ImageList, score_threshold: float | None = None, max_detections: int | None = None
+        self,
+        image: ImageList,
+        score_threshold: float | None = None,
+        max_detections: int | None = None,
+        tta: TTA | None = None,
     ) -> list[Result]: ...
     def predict(
         self,
         image: ImageLike | ImageList,
         score_threshold: float | None = None,
         max_detections: int | None = None,
+        tta: TTA | None = None,
     ) -> Result | list[Result]:
         """Find the objects of a picture, or of each picture of a list.
 
@@ -130,44 +141,63 @@ class Predictor:
             image: a picture, or a list of them.
             score_threshold: detections score above it; by default the model's own.
             max_detections: best detections of a picture that are kept; by default the model's own.
+            tta: test-time augmentation, as `panet.TTA()`; by default none.
         Returns:
             A result for a picture, a list for a list.
 
         Raises:
             DataError: a picture cannot be read, or an array is no (H, W, 3) uint8.
-            ConfigError: a threshold is outside 0..1, a number of detections below 1.
+            ConfigError: a threshold is outside 0..1, a number of detections below 1, `tta` something else.
         """
-        with self._limits(score_threshold, max_detections), torch.inference_mode():
+        with self._limits(score_threshold, max_detections, tta), torch.inference_mode():
             if isinstance(image, list | tuple):
-                return [self._predict_one(each) for each in image]
-            return self._predict_one(image)
+                return [self._predict_one(each, tta) for each in image]
+            return self._predict_one(image, tta)
 
-    def _predict_one(self, image: ImageLike) -> Result:
+    def _predict_one(self, image: ImageLike, tta: TTA | None) -> Result:
         pixels = _read(image)
+        found = self._detect(pixels) if tta is None else self._detect_views(pixels, tta)
+        source = str(image) if isinstance(image, str | Path) else ""
+        picture = pixels.permute(1, 2, 0).contiguous().numpy()
+        return Result(picture, found.to(torch.device("cpu")), self.label_map, source)
+
+    def _detect(self, pixels: Tensor) -> Detections:
+        """Give the detections of (3, H0, W0) uint8, image px."""
         original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
         view = view_for_test(original_size, self._short_side, self._max_side, self._arithmetic)
         batch = make_image_batch(
             [apply_view(pixels, view)], [original_size], self._normalise, [view.factor], [view.late_size]
         )
-        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
-        (found,) = self.model(batch.to(device))
-        detections = to_image(found, batch.sizes[0], original_size, view.factor).to(torch.device("cpu"))
-        source = str(image) if isinstance(image, str | Path) else ""
-        return Result(pixels.permute(1, 2, 0).contiguous().numpy(), detections, self.label_map, source)
+        (found,) = self.model(batch.to(self._device))
+        return to_image(found, batch.sizes[0], original_size, view.factor)
+
+    def _detect_views(self, pixels: Tensor, tta: TTA) -> Detections:
+        maker = ViewMaker(tta, self._short_side, self._max_side, self._normalise, self._arithmetic)
+        return detect_views(self.model, maker(pixels).to(self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
 
     @contextmanager
-    def _limits(self, score_threshold: float | None, max_detections: int | None) -> Iterator[None]:
+    def _limits(self, score_threshold: float | None, max_detections: int | None, tta: TTA | None) -> Iterator[None]:
         """Change the model's detection rule for a while."""
+        rule = self.model.detection_rule
         changes: dict[str, Any] = {}
         if score_threshold is not None:
             if not 0 <= score_threshold <= 1:
                 raise ConfigError(f"score threshold: {score_threshold}: expected a number from 0 to 1")
             changes["score_threshold"] = score_threshold
+            if tta is not None:  # what is not shown has a vote all the same; what loses its score is not shown
+                changes |= {"score_threshold": min(score_threshold, rule.score_threshold), "min_score": score_threshold}
         if max_detections is not None:
             if max_detections < 1:
                 raise ConfigError(f"detections a picture: {max_detections}: expected at least 1")
             changes["max_detections"] = max_detections
-        rule = self.model.detection_rule
+        if tta is not None:
+            if not isinstance(tta, TTA):
+                raise ConfigError(f"tta: {tta!r}: expected panet.TTA(), or None for no augmentation")
+            changes |= {"soft_nms": tta.soft_nms, "box_voting": tta.box_voting}
         self.model.detection_rule = replace(rule, **changes)
         try:
             yield

@@ -128,3 +128,21 @@ def test_a_wrong_result_is_named_with_its_file(results_file: Path, tiny_data: Pa
     results_file.write_text(json.dumps(results))
     with pytest.raises(DataError, match=r"results\.json and .*val\.json: result 2: category_id 5 is not in the data"):
         evaluate(str(results_file), tiny_data)
+
+
+def test_a_model_is_scored_with_augmentation(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = []
+    for i, options in enumerate(({}, {"tta_scales": "1"}, {"soft_nms": "gaussian"}, {"tta": True})):
+        output = tmp_path / f"{i}.json"
+        evaluate(str(tiny_model), tiny_data, output=output, workers=0, device="cpu", **options)
+        results.append(output.read_text())
+        assert "2 pictures" in capsys.readouterr().out
+    assert results[0] == results[1]
+    assert len(set(results)) == 3
+
+
+def test_a_results_file_cannot_be_augmented(results_file: Path, tiny_data: Path) -> None:
+    with pytest.raises(ConfigError, match=r"results\.json: results are scored as they are: leave out"):
+        evaluate(str(results_file), tiny_data, tta_flip=True)

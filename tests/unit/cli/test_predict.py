@@ -95,3 +95,12 @@ def test_a_full_folder_is_written_to_when_that_is_wanted(tiny_model: Path, pictu
     for _ in range(2):
         predict(str(tiny_model), [str(pictures)], output=output, device="cpu", overwrite=True)
     assert sorted(os.listdir(output)) == ["a.png", "b [red].png", "results.json"]
+
+
+def test_pictures_are_predicted_with_augmentation(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    results = []
+    for name, options in (("plain", {}), ("off", {"tta_scales": "1"}), ("on", {"tta": True})):
+        output = tmp_path / name
+        predict(str(tiny_model), [str(pictures)], output=output, score=0.0, device="cpu", no_overlays=True, **options)
+        results.append(json.loads((output / "results.json").read_text())["annotations"])
+    assert results[0] == results[1] != results[2]

@@ -13,7 +13,8 @@ from torch import nn
 from panet.data.coco import CocoDataset, read_coco
 from panet.errors import DataError
 from panet.evaluate.runner import evaluate
-from panet.structures import Batch, Detections, ImageBatch, LabelMap, Target
+from panet.model.detections import DetectionRule
+from panet.structures import TTA, Batch, Detections, ImageBatch, LabelMap, Target, Views
 
 ORIGINAL = (20, 40)
 INPUT = (40, 80)  # the picture at twice its size
@@ -123,3 +124,27 @@ def test_a_score_threshold_leaves_results_out_of_the_score_only(dataset: CocoDat
     evaluation = evaluate(model, pictures, dataset, 100, score_threshold=0.95)  # type: ignore[arg-type]
     assert evaluation.metrics["box/AP"] == 0
     assert len(evaluation.results) == 6
+
+
+def test_views_are_detected_together_by_the_rule_of_the_augmentation(
+    dataset: CocoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, counts = Finder(), []
+    rule = DetectionRule(max_detections=1)
+    model.detection_rule = rule  # type: ignore[assignment]
+    rules: list[object] = []
+
+    def detect(model: Finder, views: Views) -> Detections:
+        rules.append(model.detection_rule)
+        return Detections(torch.tensor([[8.0, 4.0, 24.0, 16.0]]), torch.ones(1), torch.tensor([2]), torch.ones(1, 4, 4))
+
+    monkeypatch.setattr("panet.evaluate.runner.detect_views", detect)
+    image = ImageBatch(torch.zeros(1, 3, 64, 96), (INPUT,), (ORIGINAL,))
+    loader = [Views((image, image), (False, True), number) for number in (11, 12, 13)]
+    tta = TTA(soft_nms="linear", box_voting=0.7)
+    evaluation = evaluate(model, loader, dataset, 100, counts.append, tta=tta)  # type: ignore[arg-type]
+    assert evaluation.metrics["mask/AP"] == pytest.approx(1)
+    assert [result["image_id"] for result in evaluation.results] == [11, 12, 13]
+    assert (evaluation.num_images, counts) == (3, [1, 1, 1])
+    assert rules == [replace(rule, soft_nms="linear", box_voting=0.7)] * 3
+    assert model.detection_rule is rule

@@ -1,9 +1,20 @@
 """Box output -> detections by hand values; frames; grids."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from panet.model.box_head import BoxOutput
-from panet.model.detections import BOX_WEIGHTS, DetectionRule, select_detections, to_image, with_mask_grids
+from panet.model.detections import (
+    BOX_WEIGHTS,
+    DetectionRule,
+    best_of,
+    decode_candidates,
+    select_detections,
+    to_image,
+    with_mask_grids,
+)
 from panet.ops.boxes import encode
 from panet.structures import Detections
 
@@ -101,3 +112,46 @@ def test_boxes_are_carried_to_the_original_picture_and_clipped_to_it():
     assert carried.labels is found.labels
     assert carried.mask_grids is grids
     assert found.boxes is boxes  # arguments are not written to
+
+
+OVERLAPPING = Detections(
+    torch.tensor([[0.0, 0, 8, 1], [2, 0, 10, 1], [50, 0, 58, 1]]),
+    torch.tensor([0.8, 0.4, 0.5]),
+    torch.tensor([1, 1, 2]),
+)  # the first two by 6 / 10
+
+
+def test_nothing_is_the_best_of_nothing():
+    for rule in (DetectionRule(), DetectionRule(soft_nms="linear", box_voting=0.5, keep_ties=True)):
+        assert best_of(OVERLAPPING[:0], rule).boxes.shape == (0, 4)
+
+
+def test_soft_nms_lowers_scores_where_hard_suppression_drops_boxes():
+    assert best_of(OVERLAPPING, DetectionRule()).scores.tolist() == pytest.approx([0.8, 0.5])
+    found = best_of(OVERLAPPING, DetectionRule(soft_nms="linear"))
+    assert found.scores.tolist() == pytest.approx([0.8, 0.5, 0.4 * 0.4])
+    assert found.labels.tolist() == [1, 2, 1]
+    found = best_of(OVERLAPPING, DetectionRule(soft_nms="linear", nms_threshold=0.7, max_detections=2))
+    assert found.scores.tolist() == pytest.approx([0.8, 0.5])
+    ties = DetectionRule(soft_nms="linear", nms_threshold=0.7, max_detections=2, keep_ties=True)
+    assert len(best_of(replace(OVERLAPPING, scores=torch.tensor([0.8, 0.5, 0.5])), ties)) == 3
+
+
+def test_a_lowered_score_must_be_above_the_least_one():
+    assert len(best_of(OVERLAPPING, DetectionRule(soft_nms="linear", min_score=0.15))) == 3
+    assert len(best_of(OVERLAPPING, DetectionRule(soft_nms="linear", min_score=0.17))) == 2
+
+
+def test_voting_moves_boxes_by_what_suppression_dropped_and_leaves_scores():
+    found = best_of(OVERLAPPING, DetectionRule(box_voting=0.55))
+    torch.testing.assert_close(found.boxes[0], torch.tensor([2 / 3, 0, 26 / 3, 1]))  # weights 0.8 and 0.4
+    assert found.boxes[1].tolist() == [50, 0, 58, 1]
+    assert found.scores.tolist() == pytest.approx([0.8, 0.5])
+
+
+def test_candidates_are_all_boxes_above_the_threshold_whether_or_not_they_overlap():
+    output = BoxOutput(probabilities([0.2, 0.3, 0.5], [0.1, 0.8, 0.1]), torch.zeros(2, 3, 4))
+    rule = DetectionRule(score_threshold=0.2)
+    (found,) = decode_candidates(output, [PROPOSALS[[0, 0]]], [(50, 90)], rule)
+    assert found.labels.tolist() == [1, 2, 1]
+    assert found.boxes.tolist() == PROPOSALS[[0, 0, 0]].tolist()

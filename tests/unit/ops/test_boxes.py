@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from panet.ops.boxes import area, clip, decode, encode, intersection, iou, scale, share_inside
+from panet.ops.boxes import area, clip, decode, encode, intersection, iou, mirror, scale, share_inside
 
 
 def boxes(*rows):
@@ -33,6 +33,12 @@ def test_a_box_is_clipped_to_height_and_width():
 
 def test_a_box_is_carried_to_another_size_with_each_axis_by_its_own_factor():
     assert scale(boxes((2, 3, 4, 6)), (10, 20), (30, 20)).tolist() == [[2, 9, 4, 18]]
+
+
+def test_a_box_is_carried_into_the_mirrored_picture():
+    assert mirror(boxes((2, 3, 4, 6)), 10).tolist() == [[6, 3, 8, 6]]
+    assert mirror(boxes((0, 3, 9, 6)), 10, inclusive=True).tolist() == [[0, 3, 9, 6]]  # all ten pixels
+    assert mirror(boxes(), 10).shape == (0, 4)
 
 
 def test_the_overlap_of_two_boxes_is_worked_out_by_hand():

@@ -17,7 +17,7 @@ from panet.model.build import build_model
 from panet.model.detections import DetectionRule
 from panet.predict.predictor import Predictor, load, pick_device
 from panet.predict.result import Result
-from panet.structures import Detections, ImageBatch, LabelMap
+from panet.structures import TTA, Detections, ImageBatch, LabelMap
 from panet.weights.checkpoint import restore, save_model
 
 CONFIG = ModelConfig(
@@ -142,6 +142,7 @@ def test_limits_are_restored_after_an_error(predictor: Predictor) -> None:
         ({"score_threshold": 1.5}, "score threshold: 1.5"),
         ({"score_threshold": float("nan")}, "score threshold: nan"),
         ({"max_detections": 0}, "detections a picture: 0"),
+        ({"tta": True}, r"tta: True: expected panet\.TTA\(\)"),
     ],
 )
 def test_limits_out_of_range_are_refused(predictor: Predictor, limits: dict[str, Any], message: str) -> None:
@@ -197,6 +198,54 @@ def test_a_model_computes_in_the_precision_it_was_loaded_with(model_path: Path) 
         assert predictor.model.features(torch.zeros(1, 3, 64, 64))[2].dtype == dtype
     with pytest.raises(ConfigError, match="precision 'half' is unknown"):
         panet.load(model_path, precision="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arithmetic", ["modern", "legacy"])
+def test_augmentation_with_everything_off_changes_nothing(model_path: Path, tmp_path: Path, arithmetic: str) -> None:
+    config = CONFIG.model_copy(update={"arithmetic": arithmetic})
+    path = tmp_path / "model.safetensors"
+    save_model(path, build_model(config, seed=1, load_backbone=False).state_dict(), config, LABELS)
+    predictor, off = panet.load(path, device="cpu"), TTA(scales=(1,), flip=False, box_voting=None)
+    for seed in range(3):
+        limits: dict[str, Any] = {"score_threshold": 0.0, "max_detections": 30}
+        plain = predictor.predict(noise(50, 70, seed), **limits)
+        assert len(plain) > 5
+        assert_same(predictor.predict(noise(50, 70, seed), tta=off, **limits), plain)
+
+
+def test_a_mirrored_picture_has_mirrored_results_with_a_flip(model_path: Path) -> None:
+    predictor, pixels = panet.load(model_path, device="cpu"), noise(50, 70)
+    for tta in (TTA(scales=(1,), box_voting=None), TTA(soft_nms="gaussian")):
+        one, other = predictor.predict([pixels, pixels[:, ::-1]], 0.0, 10, tta)
+        assert len(one) > 5
+        assert one.labels.tolist() == other.labels.tolist()
+        np.testing.assert_allclose(other.scores, one.scores, atol=1e-5)
+        x1, y1, x2, y2 = other.boxes.T
+        np.testing.assert_allclose(np.stack((70 - x2, y1, 70 - x1, y2), axis=1), one.boxes, atol=1e-3)
+
+
+def test_soft_nms_and_voting_do_not_need_several_views(model_path: Path) -> None:
+    predictor, pixels = panet.load(model_path, device="cpu"), noise(64, 64)
+    plain = predictor.predict(pixels, 0.0)
+    voted = predictor.predict(pixels, 0.0, tta=TTA(scales=(1,), flip=False, box_voting=0.5))
+    assert np.array_equal(voted.scores, plain.scores)
+    assert not np.array_equal(voted.boxes, plain.boxes)
+    softened = predictor.predict(pixels, 0.0, tta=TTA(scales=(1,), flip=False, soft_nms="linear", box_voting=None))
+    assert softened.scores[0] == plain.scores[0]
+    assert not np.array_equal(softened.scores, plain.scores)
+
+
+def test_what_is_not_shown_has_a_vote_and_what_loses_its_score_is_not_shown(model_path: Path) -> None:
+    predictor, pixels = panet.load(model_path, device="cpu"), noise(64, 64)
+    whole = predictor.predict(pixels, 0.0, tta=TTA(scales=(1,), soft_nms="linear"))
+    rule = predictor.model.detection_rule
+    limit = float(whole.scores[4])
+    predictor.model.detection_rule = DetectionRule(score_threshold=0.0)
+    part = predictor.predict(pixels, limit, tta=TTA(scales=(1,), soft_nms="linear"))
+    assert part.scores.tolist() == whole.scores[:4].tolist()
+    assert np.array_equal(part.boxes, whole.boxes[:4])
+    assert predictor.model.detection_rule == DetectionRule(score_threshold=0.0)
+    predictor.model.detection_rule = rule
 
 
 def test_weights_that_are_not_finite_are_refused_when_loaded(
