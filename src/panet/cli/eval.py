@@ -139,7 +139,7 @@ def _score_model(
     from panet.evaluate.coco import Scores
     from panet.evaluate.results import with_ids_of
     from panet.evaluate.runner import evaluate
-    from panet.model.fast import optimise, pick_dtype
+    from panet.model.fast import in_precision, pick_dtype
     from panet.predict.predictor import pick_device
     from panet.weights.checkpoint import model_path, restore
 
@@ -158,7 +158,7 @@ def _score_model(
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
         evaluation = evaluate(
-            optimise(model.to(device), dtype),
+            in_precision(model.to(device), place[1]),
             loader,
             dataset,
             max_dets,

@@ -20,9 +20,10 @@ from panet.model.panet import PANet
 from panet.ops.roi_align import pool_all_levels, pool_assigned_level
 from panet.structures import Pyramid
 
-__all__ = ["Precision", "optimise", "pick_dtype"]
+__all__ = ["Precision", "in_precision", "optimise", "pick_dtype"]
 
-Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
+"""bf16, or fp32; auto: bf16 where the hardware has it; reference: fp32 by the layers as they were trained."""
 
 _SUMS = (operator.add, operator.iadd, torch.add)
 
@@ -41,9 +42,22 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """
     has_bf16 = device.type in _HAS_BF16 and _HAS_BF16[device.type]()
     known = {"fp32": torch.float32, "bf16": torch.bfloat16, "auto": torch.bfloat16 if has_bf16 else torch.float32}
+    known["reference"] = torch.float32
     if precision not in known:
-        raise ConfigError(f"precision {precision!r} is unknown{nearest(precision, known)}: choose fp32, bf16 or auto")
+        raise ConfigError(
+            f"precision {precision!r} is unknown{nearest(precision, known)}: choose fp32, bf16, auto or reference"
+        )
     return known[precision]
+
+
+def in_precision(model: PANet, precision: Precision) -> PANet:
+    """Give a network for inference, on its device: `optimise`d, or by "reference" the model itself in eval mode.
+
+    Raises:
+        ConfigError: there is no such precision.
+    """
+    dtype = pick_dtype(precision, next(model.parameters()).device)
+    return model.eval() if precision == "reference" else optimise(model, dtype)
 
 
 def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:

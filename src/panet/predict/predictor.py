@@ -20,7 +20,7 @@ from panet.data.transforms import apply_view, view_for_test
 from panet.data.views import ViewMaker
 from panet.errors import ConfigError, DataError
 from panet.model.detections import to_image
-from panet.model.fast import Precision, optimise, pick_dtype
+from panet.model.fast import Precision, in_precision
 from panet.model.panet import PANet
 from panet.model.views import detect_views
 from panet.predict.result import Result
@@ -44,17 +44,17 @@ def load(path: str | Path, device: str = "auto", precision: Precision = "fp32") 
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: of weights and features. "fp32", so that a picture's result is the same on every machine up to
             rounding; "bf16" is about twice as fast where the hardware has it; "auto" is then "bf16", else "fp32".
+            "reference" is fp32 by the layers as trained, not folded, not fused: slower, and equal up to rounding.
 
     Raises:
         CheckpointError: the file cannot be used; among others, because a weight is not finite.
         ConfigError: there is no such device or precision.
     """
     place = pick_device(device)
-    dtype = pick_dtype(precision, place)
     model, model_file = restore(path)
     config = model_file.config
     return Predictor(
-        optimise(model.to(place), dtype),
+        in_precision(model.to(place), precision),
         model_file.label_map,
         short_side=config.short_side,
         max_side=config.max_side,

@@ -181,11 +181,10 @@ def test_a_loaded_model_finds_the_same_alone_and_among_others(model_path: Path) 
 
 def test_by_default_a_model_computes_in_fp32_and_finds_what_the_plain_network_finds(model_path: Path) -> None:
     picture = noise(64, 90, seed=4)
-    predictor = panet.load(model_path, device="cpu")
-    found = predictor.predict(picture, score_threshold=0.0, max_detections=5)
-    plain, _ = restore(model_path)
-    predictor.model = plain.eval()
-    expected = predictor.predict(picture, score_threshold=0.0, max_detections=5)
+    found = panet.load(model_path, device="cpu").predict(picture, score_threshold=0.0, max_detections=5)
+    reference = panet.load(model_path, device="cpu", precision="reference")
+    assert reference.model.state_dict().keys() == restore(model_path)[0].state_dict().keys()
+    expected = reference.predict(picture, score_threshold=0.0, max_detections=5)
     assert len(found) == 5
     assert found.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=1e-3)
