@@ -180,14 +180,15 @@ def test_gradients_of_the_whole_objective_equal_finite_differences(tiny_config, 
         (gradient,) = torch.autograd.grad(total(names), weight)
         scale = gradient.abs().max()
         for _ in range(2):
-            flat = torch.randint(weight.numel(), (1,), generator=generator).item()
+            flat = torch.randint(weight.numel(), (), generator=generator)
+            place = torch.unravel_index(flat, weight.shape)  # weights lie channels last: no view is flat
             step = 1e-2
             with torch.no_grad():
-                weight.view(-1)[flat] += step
+                weight[place] += step
                 above = total(names)
-                weight.view(-1)[flat] -= 2 * step
+                weight[place] -= 2 * step
                 below = total(names)
-                weight.view(-1)[flat] += step
+                weight[place] += step
             torch.testing.assert_close(
-                ((above - below) / (2 * step)).float(), gradient.reshape(-1)[flat], rtol=1e-2, atol=0.02 * scale.item()
+                ((above - below) / (2 * step)).float(), gradient[place], rtol=1e-2, atol=0.02 * scale.item()
             )

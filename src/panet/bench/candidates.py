@@ -13,6 +13,7 @@ from torchvision.ops import roi_align
 from panet.data.batching import Normalise, make_image_batch
 from panet.model.detections import to_image
 from panet.model.fusion import AdaptivePooling
+from panet.model.mask_head import MaskHead
 from panet.model.panet import PANet
 from panet.ops.paste import paste_mask
 from panet.ops.rle import encode_window
@@ -36,6 +37,21 @@ class NaivePooling(nn.Module):
         grids = {k: roi_align(each, list(boxes), self.size, 2.0**-k, self.samples) for k, each in n.items()}
         fused: Tensor = self.fuse(grids)
         return fused
+
+
+class NaiveMaskHead(nn.Module):
+    """A mask head that computes the masks of every class, to take one."""
+
+    def __init__(self, head: MaskHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
+        logits: Tensor = self.head(n, boxes)
+        return logits
+
+    def of_labels(self, n: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
+        return self(n, boxes)[torch.arange(len(labels)), labels]  # type: ignore[no-any-return]
 
 
 class Workload:
@@ -72,10 +88,12 @@ def _threshold(class_logits: Tensor) -> float:
 
 
 def naive_form(model: PANet) -> PANet:
-    """Turn a plain model into what a first port of the paper is: maps channels first, RoIAlign level by level."""
+    """Turn a plain model into a first port of the paper: channels first, RoIAlign by level, masks of every class."""
     for head in (model.box_head, model.mask_head):
         if head is not None and isinstance(head.pooling, AdaptivePooling):
             head.pooling = NaivePooling(head.pooling)
+    if model.mask_head is not None:
+        model.mask_head = cast("MaskHead", NaiveMaskHead(model.mask_head))
     return model.to(memory_format=torch.contiguous_format)
 
 

@@ -36,7 +36,7 @@ def timed_forward(
     n = p if bottom_up is None else run("bottom-up path", lambda: bottom_up(p))
     rpn = run("RPN", lambda: model.rpn(with_coarser_level(n)))
     proposals = run("proposals", lambda: propose(rpn, model.anchors(rpn, images), images.sizes, model.proposal_rule))
-    pooled = run("box pooling", lambda: model.box_head.pooling(n, proposals))
+    pooled = run("box pooling and first layer", lambda: model.box_head.pooling(n, proposals))
     shared = run("box head", lambda: model.box_head.shared(pooled))
     output = run("box outputs", lambda: model.box_head.outputs(shared))
     detections = run("detections", lambda: select_detections(output, proposals, images.sizes, model.detection_rule))

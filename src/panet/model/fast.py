@@ -2,7 +2,7 @@
 
 import copy
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
@@ -10,15 +10,11 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import group_norm
 
 from panet.errors import ConfigError, nearest
-from panet.model.box_head import BoxHead
 from panet.model.fold import fold_layers, layer_of, trace
 from panet.model.fused import NO_ACTIVATION, FusedConv, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take
-from panet.model.fusion import AdaptivePooling, AssignedPooling
 from panet.model.layers import ConvBlock, LinearBlock
-from panet.model.mask_head import Deconv, MaskHead
+from panet.model.mask_head import Deconv
 from panet.model.panet import PANet
-from panet.ops.roi_align import pool_all_levels, pool_assigned_level
-from panet.structures import Pyramid
 
 __all__ = ["Precision", "in_precision", "optimise", "pick_dtype"]
 
@@ -84,11 +80,6 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
         _fuse_network(fast, dtype)
     fast.backbone.body = _Entry(fast.backbone.body if traced is None else traced, dtype)
     fast.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if dtype != torch.float32:
-        for head in (fast.box_head, fast.mask_head):
-            pooling = None if head is None else cast("AdaptivePooling | AssignedPooling", head.pooling)
-            if pooling is not None and (device.type != "cpu" or pooling.aligned or not pooling.samples):
-                cast("BoxHead | MaskHead", head).pooling = _PoolInFloat32(pooling)
     for name in ("class_logits", "deltas"):
         setattr(fast.box_head, name, _InFloat32(getattr(model.box_head, name)))
     fast.eval()  # the new modules too
@@ -129,25 +120,6 @@ class _GridNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
         return group_norm(x.float(), norm.num_groups, norm.weight.float(), norm.bias.float(), norm.eps).to(x.dtype)
-
-
-class _PoolInFloat32(nn.Module):
-    """Pooling from float32 copies of bfloat16 maps: `roi_align` would take boxes in bfloat16, up to 2 px off."""
-
-    def __init__(self, pooling: AdaptivePooling | AssignedPooling) -> None:
-        super().__init__()
-        self.pooling = pooling
-
-    def forward(self, n: Pyramid, boxes: Sequence[Tensor]) -> Tensor:
-        pooling, dtype = self.pooling, n[min(n)].dtype
-        maps = {k: feature.float() for k, feature in n.items()}
-        options: dict[str, Any] = {"size": pooling.size, "samples": pooling.samples, "aligned": pooling.aligned}
-        if isinstance(pooling, AdaptivePooling):
-            grids = pool_all_levels(maps, boxes, **options)
-            return cast("Tensor", pooling.fuse({k: grid.to(dtype) for k, grid in grids.items()}))
-        return cast(
-            "Tensor", pooling.layer(pool_assigned_level(maps, boxes, **options, inclusive=pooling.inclusive).to(dtype))
-        )
 
 
 def _fuse_network(model: PANet, dtype: torch.dtype) -> None:

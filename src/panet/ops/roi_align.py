@@ -84,8 +84,10 @@ def _pool(feature: Tensor, rois: Tensor, k: int, size: int, samples: int, aligne
     """RoIAlign of (R, 5) RoIs on level k, (R, C, S, S); if not aligned, sides of a feature pixel or more."""
     if feature.device.type == "cpu" and samples and not aligned:
         return _pool_as_bags(feature, rois, 2.0**-k, size, samples)
-    pooled: Tensor = roi_align(feature, rois.to(feature.dtype), size, 2.0**-k, samples, aligned=aligned)
-    return pooled
+    # It takes RoIs of the map's type, and one of 16 bits would move them by up to 2 px.
+    exact = feature if feature.dtype in (torch.float32, torch.float64) else feature.float()
+    pooled: Tensor = roi_align(exact, rois.to(exact.dtype), size, 2.0**-k, samples, aligned=aligned)
+    return pooled.to(feature.dtype)
 
 
 def _pool_as_bags(feature: Tensor, rois: Tensor, scale: float, size: int, samples: int) -> Tensor:

@@ -128,7 +128,7 @@ class Residual(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x):
-        x = self.relu(self.a(x) + self.b(x))
+        x = self.relu(self.relu(self.a(x) + self.b(x)))
         y = self.c(x)
         x = self.relu(x + y)
         z = self.d(x)
