@@ -126,8 +126,8 @@ def _build_loader(make: Callable[[list[Key]], _T], sampler: Sampler[list[Key]], 
 
 
 def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:
-    aspects = [image.width / image.height for image in dataset.images]
-    return BatchPlan(aspects, data.batch_size, data.group_by_aspect, seed)
+    heights, widths = dataset.images.sizes.T
+    return BatchPlan((widths / heights).tolist(), data.batch_size, data.group_by_aspect, seed)
 
 
 def _build_view_rule(data: DataConfig) -> ViewRule:

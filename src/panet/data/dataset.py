@@ -51,13 +51,14 @@ class SampleDataset(Dataset[Sample]):
         size = (record.height, record.width)
         generator = sample_generator(self._seed, epoch, index)
         view = self._view_rule(size, generator)
-        boxes, masks, kept = cut_objects(self._annotations[index], view)
+        objects = self._annotations[index]
+        boxes, masks, kept = cut_objects(objects, view)
         sample = Sample(
             image=tv_tensors.Image(apply_view(image, view)),
             boxes=tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=view.size),
-            labels=torch.from_numpy(self._annotations[index].labels[kept]),
+            labels=torch.from_numpy(objects.labels[kept]),
             masks=tv_tensors.Mask(torch.from_numpy(masks)),
-            crowd=torch.from_numpy(self._annotations[index].crowd[kept]),
+            crowd=torch.from_numpy(objects.crowd[kept]),
             image_id=record.id,
             original_size=size,
             factor=view.factor,
