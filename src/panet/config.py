@@ -199,6 +199,10 @@ class DataConfig(Section):
     batch_size: Positive = 2
     workers: Count = 2
     group_by_aspect: bool = True
+    cache_dir: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="folder of decoded and resized pictures, which a later epoch reads"
+    )
+    cache_gb: PositiveFloat = 20.0  # 10**9 bytes; when they are reached, no more is kept
 
 
 class TrainConfig(Section):

@@ -1,13 +1,15 @@
-"""All objects of a data set in a few flat arrays: small, and cheap to hand to worker processes."""
+"""All objects of a data set in a few flat arrays: small, and shared with worker processes."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from panet.data.packing import PackedTexts
 from panet.ops.rle import Rle
 from panet.structures import Size
 
@@ -64,22 +66,23 @@ class ImageAnnotations:
 
 
 class AnnotationTable:
-    """The objects of all pictures; `table[i]` gives those of picture i."""
+    """The objects of all pictures; `table[i]` gives those of picture i.
+
+    Kept as tensors, for the reason that `packing.PackedTexts` gives.
+    """
 
     def __init__(self, objects: Sequence[Sequence[ObjectRecord]], sizes: Sequence[Size]) -> None:
         """Take each picture's objects and its (height, width)."""
         flat = [record for records in objects for record in records]
-        counts = [record.rle["counts"].encode("ascii") for record in flat]
-        self._sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)
-        self._starts = np.cumsum([0, *(len(records) for records in objects)])
-        self._labels = np.array([record.label for record in flat], dtype=np.int64)
-        self._crowd = np.array([record.crowd for record in flat], dtype=bool)
-        self._boxes = np.array([record.box for record in flat], dtype=np.float32).reshape(-1, 4)
-        self._areas = np.array([record.area for record in flat], dtype=np.int64)
-        self._stored_boxes = np.array([record.stored_box for record in flat], dtype=np.float64).reshape(-1, 4)
-        self._stored_areas = np.array([record.stored_area for record in flat], dtype=np.float64)
-        self._counts = b"".join(counts)
-        self._count_starts = np.cumsum([0, *map(len, counts)])
+        self._sizes = torch.tensor([*sizes], dtype=torch.int64).reshape(-1, 2)
+        self._starts = torch.tensor([0, *accumulate(map(len, objects))], dtype=torch.int64)
+        self._labels = torch.tensor([record.label for record in flat], dtype=torch.int64)
+        self._crowd = torch.tensor([record.crowd for record in flat], dtype=torch.bool)
+        self._boxes = torch.tensor([record.box for record in flat], dtype=torch.float32).reshape(-1, 4)
+        self._areas = torch.tensor([record.area for record in flat], dtype=torch.int64)
+        self._stored_boxes = torch.tensor([record.stored_box for record in flat], dtype=torch.float64).reshape(-1, 4)
+        self._stored_areas = torch.tensor([record.stored_area for record in flat], dtype=torch.float64)
+        self._counts = PackedTexts([record.rle["counts"] for record in flat])
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -87,19 +90,17 @@ class AnnotationTable:
     def __getitem__(self, index: int) -> ImageAnnotations:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        start, stop = int(self._starts[index]), int(self._starts[index + 1])
-        size = [int(side) for side in self._sizes[index]]
-        cuts = self._count_starts[start : stop + 1].tolist()
-        counts = [self._counts[a:b].decode("ascii") for a, b in itertools.pairwise(cuts)]
+        start, stop = self._starts[index : index + 2].tolist()
+        size = self._sizes[index].tolist()
         part = slice(start, stop)
         return ImageAnnotations(
-            labels=self._labels[part],
-            crowd=self._crowd[part],
-            boxes=self._boxes[part],
-            areas=self._areas[part],
-            stored_boxes=self._stored_boxes[part],
-            stored_areas=self._stored_areas[part],
-            masks=tuple({"size": size, "counts": text} for text in counts),
+            labels=self._labels.numpy()[part],
+            crowd=self._crowd.numpy()[part],
+            boxes=self._boxes.numpy()[part],
+            areas=self._areas.numpy()[part],
+            stored_boxes=self._stored_boxes.numpy()[part],
+            stored_areas=self._stored_areas.numpy()[part],
+            masks=tuple({"size": size, "counts": text} for text in self._counts.between(start, stop)),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -9,8 +10,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from panet.config import DataConfig, ModelConfig
 from panet.data.batching import BatchPlan, Normalise, StepSampler, collate
+from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
 from panet.data.dataset import Key, SampleDataset
+from panet.data.images import printable
 from panet.data.transforms import (
     ColourJitter,
     HorizontalFlip,
@@ -34,7 +37,7 @@ def build_train_loader(
     dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, start_step: int, num_steps: int
 ) -> DataLoader[Batch]:
     """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone."""
-    samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
+    samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed, _build_cache(dataset, data))
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
     return _build_loader(_batches(samples, model), sampler, data.workers)
 
@@ -126,8 +129,21 @@ def _build_loader(make: Callable[[list[Key]], _T], sampler: Sampler[list[Key]], 
 
 
 def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:
-    aspects = [image.width / image.height for image in dataset.images]
-    return BatchPlan(aspects, data.batch_size, data.group_by_aspect, seed)
+    heights, widths = dataset.images.sizes.T
+    return BatchPlan((widths / heights).tolist(), data.batch_size, data.group_by_aspect, seed)
+
+
+def _build_cache(dataset: CocoDataset, data: DataConfig) -> PictureCache | None:
+    if data.cache_dir is None:
+        return None
+    folder = Path(data.cache_dir)
+    for source in (dataset.images.folder, Path(data.root or dataset.images.folder)):
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise ConfigError(
+                f"data.cache_dir: {printable(folder)} lies in the data set's folder {printable(source)}, "
+                "where nothing is written; name one elsewhere"
+            )
+    return PictureCache(folder, round(data.cache_gb * 10**9), data.workers)
 
 
 def _build_view_rule(data: DataConfig) -> ViewRule:

@@ -10,6 +10,7 @@ from typing import Any
 
 from panet.data.annotations import AnnotationTable, ObjectRecord
 from panet.data.documents import read_json
+from panet.data.image_table import ImageTable
 from panet.data.images import printable, read_size
 from panet.data.records import ImageRecord, read_image_record, read_object
 from panet.errors import DataError
@@ -30,7 +31,7 @@ class CocoDataset:
     """
 
     path: Path
-    images: tuple[ImageRecord, ...]
+    images: ImageTable
     annotations: AnnotationTable
     label_map: LabelMap
 
@@ -103,7 +104,7 @@ def read_coco(json_path: Path, images_dir: Path) -> CocoDataset:
         raise DataError(problems[0] + more, problems)
     sizes = [(image.height, image.width) for image in images]
     table = AnnotationTable([objects[image.id] for image in images], sizes)
-    return CocoDataset(json_path, tuple(images), table, label_map)
+    return CocoDataset(json_path, ImageTable(images, images_dir), table, label_map)
 
 
 def _rows(name: str, document: Mapping[str, object], key: str) -> Sequence[object]:

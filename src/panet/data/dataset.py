@@ -5,6 +5,7 @@ A sample is a function of (seed, epoch, index) alone: neither workers nor resumi
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -15,10 +16,11 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from panet.data.annotations import ImageAnnotations
+from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
 from panet.data.images import printable, read_image
 from panet.data.records import ImageRecord
-from panet.data.transforms import Sample, Transform, View, ViewRule, apply_view
+from panet.data.transforms import ResizeShortSide, Sample, Transform, View, ViewRule, apply_view
 from panet.errors import DataError
 from panet.ops.rle import decode_window
 
@@ -33,12 +35,21 @@ _MIN_VISIBLE = 0.1  # share of an object's mask; less of it is too little to tel
 class SampleDataset(Dataset[Sample]):
     """Samples of a data set by (epoch, index)."""
 
-    def __init__(self, dataset: CocoDataset, view_rule: ViewRule, transforms: Sequence[Transform], seed: int) -> None:
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        view_rule: ViewRule,
+        transforms: Sequence[Transform],
+        seed: int,
+        cache: PictureCache | None = None,
+    ) -> None:
         self._images = dataset.images
         self._annotations = dataset.annotations
         self._view_rule = view_rule
         self._transforms = tuple(transforms)
         self._seed = seed
+        self._cache = cache
+        self._sizes_come_again = isinstance(view_rule, ResizeShortSide)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -47,17 +58,17 @@ class SampleDataset(Dataset[Sample]):
         """Make a sample; DataError names a picture that cannot be read or has another size than stated."""
         epoch, index = key
         record = self._images[index]
-        image = read_record(record)
         size = (record.height, record.width)
         generator = sample_generator(self._seed, epoch, index)
         view = self._view_rule(size, generator)
-        boxes, masks, kept = cut_objects(self._annotations[index], view)
+        objects = self._annotations[index]
+        boxes, masks, kept = cut_objects(objects, view)
         sample = Sample(
-            image=tv_tensors.Image(apply_view(image, view)),
+            image=tv_tensors.Image(self._show(record, view)),
             boxes=tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=view.size),
-            labels=torch.from_numpy(self._annotations[index].labels[kept]),
+            labels=torch.from_numpy(objects.labels[kept]),
             masks=tv_tensors.Mask(torch.from_numpy(masks)),
-            crowd=torch.from_numpy(self._annotations[index].crowd[kept]),
+            crowd=torch.from_numpy(objects.crowd[kept]),
             image_id=record.id,
             original_size=size,
             factor=view.factor,
@@ -66,6 +77,16 @@ class SampleDataset(Dataset[Sample]):
         for transform in self._transforms:
             sample = transform(sample, generator)
         return sample
+
+    def _show(self, record: ImageRecord, view: View) -> Tensor:
+        """Give what a view shows; a cache has pictures resized if the size comes again, else as they are decoded."""
+        read = partial(read_record, record)
+        if self._cache is None:
+            return apply_view(read(), view)
+        size = (record.height, record.width)
+        if self._sizes_come_again and view.factor is None and not view.late:
+            return self._cache.load(record, view.size, lambda: apply_view(read(), view))
+        return apply_view(self._cache.load(record, size, read), view)
 
 
 def read_record(record: ImageRecord) -> Tensor:

@@ -20,7 +20,8 @@ __all__ = ["check_same", "create_folder", "find_run", "newest_run", "read_run_co
 
 _CONFIG = "config.yaml"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
-_FREE = ("data.workers", "data.root", "train.device")  # do not change what a step computes, or may have moved
+# What does not change what a step computes, or may have moved.
+_FREE = ("data.workers", "data.cache_dir", "data.cache_gb", "data.root", "train.device")
 
 
 def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path:

@@ -1,5 +1,6 @@
 """Loaders: complete, deterministic, resumable, with and without workers."""
 
+import hashlib
 import pickle
 
 import numpy as np
@@ -11,7 +12,9 @@ from panet.config import DataConfig, ModelConfig, PixelConfig
 from panet.data.batching import make_image_batch
 from panet.data.build import build_normalise, build_test_loader, build_train_loader, steps_per_epoch
 from panet.data.coco import read_coco
+from panet.data.image_table import ImageTable
 from panet.data.images import read_image
+from panet.data.packing import PackedTexts
 from panet.data.synthetic import write_shapes
 from panet.data.transforms import apply_view, view_for_test
 from panet.errors import ConfigError, DataError
@@ -81,6 +84,72 @@ def test_a_loader_can_be_sent_to_a_spawned_worker(shapes):
     dataset = build_train_loader(shapes, DATA, MODEL, 0, 0, 1).dataset
     again = pickle.loads(pickle.dumps(dataset))
     assert_equal([again[[(0, 1), (2, 3)]]], [dataset[[(0, 1), (2, 3)]]])
+
+
+def tensors_of(table):
+    """Give all that a table keeps for its items; anything else would grow with them in every worker."""
+    for value in vars(table).values():
+        if isinstance(value, PackedTexts):
+            yield from tensors_of(value)
+        elif not (isinstance(table, ImageTable) and value is table.folder):
+            assert isinstance(value, torch.Tensor)
+            yield value
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_started_worker_makes_the_same_batches(shapes, method):
+    loader = build_train_loader(shapes, DATA.model_copy(update={"workers": 1}), MODEL, 0, 0, 3)
+    loader.multiprocessing_context = method
+    assert_equal(list(loader), train_batches(shapes, num_steps=3))
+    kept = [*tensors_of(shapes.annotations), *tensors_of(shapes.images)]
+    assert len(kept) == 16
+    assert all(tensor.is_shared() for tensor in kept if len(tensor)) == (method == "spawn")
+
+
+@pytest.mark.parametrize(("workers", "method"), [(0, "fork"), (2, "fork"), (1, "spawn")])
+def test_a_cache_changes_nothing_and_is_filled_from_all_workers(shapes, tmp_path, workers, method):
+    data = DATA.model_copy(update={"scale_jitter": None, "crop": None})
+    kept = data.model_copy(update={"workers": workers, "cache_dir": str(tmp_path / "cache")})
+    expected = train_batches(shapes, data, num_steps=8)
+    for _ in range(2):
+        loader = build_train_loader(shapes, kept, MODEL, 0, 0, 8)
+        loader.multiprocessing_context = method if workers else None
+        assert_equal(list(loader), expected)
+    num_views = len({(image_id, size) for batch in expected for image_id, size in views(batch)})
+    assert 10 < num_views == len(list((tmp_path / "cache").glob("??/*")))
+
+
+def views(batch):
+    return zip(batch.image_ids, batch.images.sizes, strict=True)
+
+
+def test_the_limit_of_a_cache_is_in_gigabytes(shapes, tmp_path):
+    data = DATA.model_copy(update={"cache_dir": str(tmp_path / "cache"), "cache_gb": 3e-5})
+    train_batches(shapes, data)
+    sizes = [path.stat().st_size for path in (tmp_path / "cache").glob("??/*")]
+    assert len(sizes) == 2  # decoded pictures of 64 x 64 and 48 x 64: 12308 or 9236 bytes
+    assert sum(sizes) <= 30_000
+
+
+@pytest.mark.parametrize("inside", ["images", "images/cache", "cache"])
+def test_a_cache_in_the_data_set_is_refused(shapes, tmp_path, inside):
+    data = DATA.model_copy(update={"root": str(tmp_path), "cache_dir": str(tmp_path / inside)})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=r"data\.cache_dir: \S+ lies in the data set's folder \S+, where nothing is"):
+        build_train_loader(shapes, data, MODEL, 0, 0, 1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_samples_are_those_of_the_first_version(shapes):
+    data = DATA.model_copy(update={"scale_jitter": None, "crop": (40, 40), "colour_jitter": 0.0})
+    digest = hashlib.blake2b(digest_size=8)
+    for batch in train_batches(shapes, data, num_steps=12):
+        digest.update(repr(batch.image_ids).encode() + batch.images.tensor.contiguous().numpy().tobytes())
+        for target in batch.targets:
+            for part in (target.boxes, target.labels, target.masks, target.crowd):
+                digest.update(part.contiguous().numpy().tobytes())
+    # Of commit 12080fc, where records and objects were kept as Python objects; crops and flips compute nothing.
+    assert digest.hexdigest() == "e9cbbfb77740d60d"
 
 
 @pytest.mark.parametrize("workers", [0, 1])

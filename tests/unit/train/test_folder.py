@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from panet.config import Config, TrainConfig
+from panet.config import Config, DataConfig, TrainConfig
 from panet.errors import ConfigError
 from panet.structures import LabelMap
 from panet.train.folder import check_same, create_folder, find_run, read_run_config, write_facts
@@ -113,5 +113,6 @@ def test_without_a_run_there_is_nothing_to_resume(root: Path) -> None:
 def test_a_run_is_resumed_with_its_own_settings_only(root: Path) -> None:
     folder = make_run(root, "nuclei")
     check_same(folder, Config(train=TrainConfig(device="cpu")))
+    check_same(folder, Config(data=DataConfig(workers=7, cache_dir="cache", cache_gb=1.0)))
     with pytest.raises(ConfigError, match=r"train\.seed was 0, is 1; start a new run instead"):
         check_same(folder, Config(train=TrainConfig(seed=1)))
