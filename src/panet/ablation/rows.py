@@ -61,9 +61,9 @@ def _one_scale(base: Config) -> tuple[str, ...]:
 
 def _no_scales(base: Config) -> str:
     """Say whether pictures come in one size anyway: a crop without jitter does not resize them."""
-    data = base.data
-    jitters = data.scale_jitter is not None and data.scale_jitter[0] < data.scale_jitter[1]
-    draws = len(set(data.short_sides)) > 1 and (data.crop is None or data.scale_jitter is not None)
+    jitter, crop = base.data.scale_jitter, base.data.crop
+    jitters = jitter is not None and jitter[0] < jitter[1]
+    draws = len(set(base.data.short_sides)) > 1 and (crop is None or jitter is not None)
     return "" if jitters or draws else "the base trains at one scale: see data.short_sides"
 
 
@@ -126,12 +126,16 @@ def choose_rows(base: Config, names: str | None) -> Plan:
     wanted = _read_names(names)
     rows: dict[str, Row] = {}
     notes = []
+    seen: dict[frozenset[str], str] = {}
     for name in (name for name in ROWS if name in wanted):
         added = _added(name)
+        parts = frozenset(part for part in ROWS[name].parts if part not in missing)
         if added in missing:
             notes.append(f"left out: {ROWS[name].label}: {missing[added]}")
+        elif parts in seen:
+            notes.append(f"left out: {ROWS[name].label}: the same as {seen[parts]}")
         else:
-            rows[name] = ROWS[name]
+            rows[name], seen[parts] = ROWS[name], ROWS[name].label
     if not rows:
         raise ConfigError(f"--rows {names}: nothing is left to run: {'; '.join(notes) or 'name at least one'}")
     plain = {name: Row(row.label, row.parts, _nearest_before(row.before, rows)) for name, row in rows.items()}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from panet.cli.main import run
 from panet.data.synthetic import write_shapes
 from panet.evaluate.coco import score
+from panet.train import loop
 from panet.train.folder import read_run_config
 
 TINY = [
@@ -182,3 +184,25 @@ def test_a_data_set_without_a_val_part_is_refused(shapes: Path, here: Path, caps
     (here / "set" / "images").symlink_to(shapes / "images")
     assert ablate("set") == 2
     assert "set: has no val part: rows are compared by its pictures; add val.json" in refusal(capsys)
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(shapes: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ablate(shapes) == 0
+    whole = json.loads(Path("out/ablation.json").read_text())["rows"]
+    take_step = loop._take_step
+
+    def stop_in_the_second_run(step: int, *arguments: Any) -> Any:
+        if step == 2 and Path("out/bpa-seed0").exists():
+            raise KeyboardInterrupt
+        return take_step(step, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_take_step", stop_in_the_second_run)
+        assert ablate(shapes, "--overwrite") == 130
+    assert "go on with the whole ablation: the same command and --resume" in capsys.readouterr().out
+    assert ablate(shapes, "--resume") == 0
+    printed = capsys.readouterr().out
+    assert "[1/4] baseline, seed 0: finished before" in printed
+    assert "going on after step 1" in printed
+    again = json.loads(Path("out/ablation.json").read_text())["rows"]
+    assert [row["scores"] for row in again] == [row["scores"] for row in whole]
