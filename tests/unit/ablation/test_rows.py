@@ -98,6 +98,11 @@ def test_no_two_rows_of_a_preset_are_the_same(name: str) -> None:
     assert all(first != second for i, first in enumerate(configs) for second in configs[:i])
 
 
+def test_a_heavier_head_of_the_bases_own_keeps_its_width() -> None:
+    base = changed(preset("panet_r50"), ["model.box_head.conv_channels=128"])
+    assert row_config(base, ROWS["panet"], 0).model.box_head == base.model.box_head
+
+
 def test_a_row_that_would_repeat_another_is_left_out() -> None:
     notes = choose_rows(preset("mask_rcnn_r50"), "all").notes
     assert "left out: norm alone: the same as + norm" in notes

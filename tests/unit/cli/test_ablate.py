@@ -71,6 +71,7 @@ def test_rows_and_seeds_become_runs_and_a_report(shapes: Path, here: Path, capsy
     assert [config.train.seed for config in configs] == [0, 0, 1, 1]
     assert [config.model.neck.bottom_up for config in configs] == [False, True, False, True]
     assert all(config.train.steps == 2 for config in configs)
+    assert not any("metrics" in Path("out", name, "metrics.jsonl").read_text() for name in RUNS)  # scored at the end
 
     found = json.loads(Path("out/ablation.json").read_text())
     assert found["pictures"] == 3
