@@ -27,6 +27,7 @@ ALLOWED = {
     "evaluate": {"structures", "ops", "data", "model", "errors"},
     "train": {"structures", "config", "data", "objective", "weights", "errors"},
     "detection": {"structures", "config", "ops", "data", "model", "objective", "weights", "errors"},
+    "ablation": {"config", "evaluate", "errors"},
     "predict": {"structures", "ops", "data", "model", "weights", "errors"},
     "bench": {"structures", "ops", "data", "model", "objective", "errors"},
     "export": {"structures", "model", "weights", "errors"},

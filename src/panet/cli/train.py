@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from panet.config import Config
 
-__all__ = ["train"]
+__all__ = ["read_settings", "train"]
 
 _RECIPES = (".yaml", ".yml")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".pkl")
@@ -57,7 +57,7 @@ def train(
         _dry_run(source, model, config, flags)
         return
     if not resume:
-        settings = _read_settings(source, model, config, flags)
+        settings = read_settings(source, model, config, flags)
         run_training(settings, lambda: create_folder(output_root, name, overwrite), init=init, reset_head=reset_head)
         return
     if overwrite or init is not None:
@@ -65,9 +65,9 @@ def train(
     is_run = source is not None and (source / "config.yaml").is_file()
     folder = find_run(source if source is not None and is_run else output_root / name if name else output_root)
     if source is None or is_run:
-        settings = _read_settings(None, None, folder / "config.yaml", flags)
+        settings = read_settings(None, None, folder / "config.yaml", flags)
     else:
-        settings = _read_settings(source, model, config, flags)
+        settings = read_settings(source, model, config, flags)
     run_training(settings, lambda: folder, resume=True)
 
 
@@ -77,7 +77,7 @@ def _dry_run(source: Path | None, model: str | None, config: Path | None, flags:
 
     named = source is not None and source.suffix.lower() not in _RECIPES
     named = named or any(flag.partition("=")[0].strip() == "data.root" for flag in flags)
-    dry_run(_read_settings(source, model, config, flags), data_must_exist=named)
+    dry_run(read_settings(source, model, config, flags), data_must_exist=named)
 
 
 def _assignments(
@@ -104,7 +104,7 @@ def _assignments(
     return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
-def _read_settings(source: Path | None, model: str | None, config: Path | None, assignments: list[str]) -> "Config":
+def read_settings(source: Path | None, model: str | None, config: Path | None, assignments: list[str]) -> "Config":
     """Give the settings of a recipe, of --config, or of a named model, with the data set's folder in them."""
     from panet.errors import ConfigError, DataError
     from panet.settings import read_config

@@ -51,6 +51,7 @@ def run_training(
     resume: bool = False,
     init: str | None = None,
     reset_head: bool = False,
+    judged: bool = True,
 ) -> None:
     """Train as the settings say; on an interrupt say how to go on.
 
@@ -60,6 +61,7 @@ def run_training(
         resume: the folder holds a run, to go on with.
         init: a model file, or a bundled model's name, to start from.
         reset_head: with other output layers than the file's.
+        judged: score the val pictures on the way; else the last weights count as the best.
 
     Raises:
         PANetError: in the data, the settings or a file; or the training diverged.
@@ -81,7 +83,7 @@ def run_training(
     warning = None if start is not None or resume else warn_of_random_backbone(config)
     _print(console, *lines, *([warning] if warning else []))
     try:
-        _fit(console, config, splits, model.to(device), device, folder)
+        _fit(console, config, splits, model.to(device), device, folder, judged)
     except (KeyboardInterrupt, SystemExit):
         _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
         raise
@@ -138,7 +140,9 @@ def _removed_if_unused(folder: Path) -> Iterator[None]:
         raise
 
 
-def _fit(console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, folder: Path) -> None:
+def _fit(
+    console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, folder: Path, judged: bool
+) -> None:
     objective = build_objective(model, config.objective, config.model.rpn)
     batches_per_epoch = steps_per_epoch(splits.train, config.data)
     plan = build_plan(config.train, device, batches_per_epoch)
@@ -159,7 +163,7 @@ def _fit(console: Console, config: Config, splits: Splits, model: PANet, device:
         _print(console, f"going on after step {run.standing.step}")
     first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
     loader = build_train_loader(splits.train, config.data, config.model, config.train.seed, first, last)
-    judge = None if splits.val is None else _judge(config, splits.val, device, display)
+    judge = None if splits.val is None or not judged else _judge(config, splits.val, device, display)
     with contextlib.closing(run), display:
         train(objective, loader, learner, plan, run, judge)
     if judge is not None:

@@ -9,9 +9,9 @@ import numpy as np
 from hotcoco import COCO, COCOeval
 from numpy.typing import NDArray
 
-from panet.evaluate.truth import check_results, read_truth
+from panet.evaluate.truth import Truth, check_results, read_truth
 
-__all__ = ["KINDS", "Scores", "kinds_of", "score"]
+__all__ = ["KINDS", "Scores", "kinds_of", "match", "score"]
 
 KINDS = {"bbox": "box", "segm": "mask"}
 """COCO's name of what is compared -> the metrics' prefix."""
@@ -56,13 +56,8 @@ def score(
     metrics: dict[str, float] = {}
     per_class: dict[str, dict[str, float]] = {}
     for kind in kinds:
-        truth = read_truth(document, kind)
-        annotations = COCO(truth.document)
-        kept = [result for result in check_results(results, truth, kind) if result["score"] >= score_threshold]
-        evaluator = COCOeval(annotations, annotations.load_res(kept), kind)
         limits = [count for count in (1, 10) if count < max_dets] + [max_dets]
-        evaluator.params.max_dets = limits
-        evaluator.evaluate()
+        evaluator, truth = match(document, results, kind, limits, score_threshold)
         evaluator.accumulate()
         tables = evaluator.eval
         assert tables is not None
@@ -73,6 +68,30 @@ def score(
             values = {f"{KINDS[kind]}/AP": _mean(of_class), f"{KINDS[kind]}/AP50": _mean(of_class[_IOUS["50"]])}
             per_class.setdefault(name, {}).update(values)
     return Scores(metrics, per_class)
+
+
+def match(
+    document: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    kind: str,
+    limits: Sequence[int],
+    score_threshold: float = 0.0,
+) -> tuple[COCOeval, Truth]:
+    """Pair results with annotations, picture by picture; give the evaluator before it accumulates, and the truth.
+
+    Args:
+        limits: numbers of detections, ascending; the rest as `score` takes them.
+
+    Raises:
+        DataError: an annotation or a result cannot be used; names it.
+    """
+    truth = read_truth(document, kind)
+    annotations = COCO(truth.document)
+    kept = [result for result in check_results(results, truth, kind) if result["score"] >= score_threshold]
+    evaluator = COCOeval(annotations, annotations.load_res(kept), kind)
+    evaluator.params.max_dets = list(limits)
+    evaluator.evaluate()
+    return evaluator, truth
 
 
 def _summarise(precision: NDArray[np.float64], recall: NDArray[np.float64], limits: Sequence[int]) -> dict[str, float]:
