@@ -16,7 +16,7 @@ from panet import __version__
 from panet.ablation.comparison import RunScores, sample_scores
 from panet.ablation.plot import draw_report
 from panet.ablation.report import make_report, to_document, to_markdown
-from panet.ablation.rows import Plan, choose_rows, row_config
+from panet.ablation.rows import ROWS, Plan, choose_rows, row_config
 from panet.cli.dry_run import meta_model
 from panet.cli.training import fit_classes, read_splits, run_training
 from panet.config import Config
@@ -36,7 +36,8 @@ from panet.weights.checkpoint import restore
 
 __all__ = ["Job", "order_jobs", "run_ablation"]
 
-_BASE = "base.yaml"  # makes a folder that of an ablation
+_BASE = "ablation_base.yaml"  # makes a folder that of an ablation
+_REPORTS = ("ablation.json", "ablation.md", "ablation.png")
 _RESULTS, _DONE = "val_results.json", "ablation_run.json"
 
 
@@ -128,12 +129,22 @@ def _prepare(root: Path, base: Config, *, resume: bool, overwrite: bool) -> None
     if resume and not exists:
         raise ConfigError(f"{name}: holds no ablation to resume; leave out --resume, or give its --output")
     if exists and overwrite:
-        shutil.rmtree(root)
+        _remove_ablation(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         (root / _BASE).write_text(to_yaml(base), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{name}: {error.strerror}; choose another --output") from error
+
+
+def _remove_ablation(root: Path) -> None:
+    """Remove the runs and reports; what else a user keeps there stays."""
+    for name in _REPORTS:
+        (root / name).unlink(missing_ok=True)
+    for row in ROWS:
+        for folder in root.glob(f"{row}-seed*"):
+            if (folder / "config.yaml").is_file() and not folder.is_symlink():
+                shutil.rmtree(folder)
 
 
 class _Ablation:
@@ -232,10 +243,11 @@ class _Ablation:
         }
         report = make_report(self._plan.rows, self._runs, seconds, facts, len(self._dataset), self._plan.notes)
         text = to_markdown(report)
-        write_json(self._root / "ablation.json", to_document(report))
-        (self._root / "ablation.md").write_text(text, encoding="utf-8")
-        draw_report(report).save(self._root / "ablation.png")
-        _print(self._console, text.rstrip(), f"written: {printable(self._root / 'ablation.md')}, .json, .png")
+        as_json, as_text, as_picture = (self._root / name for name in _REPORTS)
+        write_json(as_json, to_document(report))
+        as_text.write_text(text, encoding="utf-8")
+        draw_report(report).save(as_picture)
+        _print(self._console, text.rstrip(), f"written: {printable(as_text)}, .json, .png")
 
 
 def _tell_time(jobs: list[Job], last: Job) -> list[str]:

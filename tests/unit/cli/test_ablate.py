@@ -139,7 +139,9 @@ def test_an_earlier_ablation_is_not_mixed_up_with_another(shapes: Path, capsys) 
     assert "out: exists; add --resume or --overwrite, or choose another --output" in refusal(capsys)
     assert ablate(shapes, "--resume", "--set", "train.learning_rate=0.5", seeds=1, rows="baseline") == 2
     assert "train.learning_rate was 0.02, is 0.5" in refusal(capsys)
+    Path("out/notes.txt").write_text("mine")
     assert ablate(shapes, "--overwrite", seeds=1, rows="bpa") == 0
+    assert Path("out/notes.txt").read_text() == "mine"
     assert [path.name for path in Path("out").iterdir() if path.is_dir()] == ["bpa-seed0"]
 
 
