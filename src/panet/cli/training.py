@@ -25,7 +25,7 @@ from panet.objective.build import build_objective
 from panet.predict.predictor import pick_device
 from panet.structures import Batch, LabelMap
 from panet.train.build import build_learner, build_plan
-from panet.train.folder import check_same, write_facts
+from panet.train.folder import check_begun, check_same, write_facts
 from panet.train.initial import load_initial
 from panet.train.loop import Judge, train
 from panet.train.progress import TrainingDisplay
@@ -74,6 +74,7 @@ def run_training(
     folder = make_folder()
     if resume:
         check_same(folder, config)
+        check_begun(folder)
     with _removed_if_unused(folder):
         model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
         lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)

@@ -16,7 +16,7 @@ from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
 
-__all__ = ["check_same", "create_folder", "find_run", "newest_run", "read_run_config", "write_facts"]
+__all__ = ["check_begun", "check_same", "create_folder", "find_run", "newest_run", "read_run_config", "write_facts"]
 
 _CONFIG = "config.yaml"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
@@ -96,6 +96,16 @@ def newest_run(root: Path) -> Path:
 def read_run_config(folder: Path) -> Config:
     """Give the settings of a run."""
     return read_config(folder / _CONFIG, None)
+
+
+def check_begun(folder: Path) -> None:
+    """See that a run has something to be resumed from.
+
+    Raises:
+        ConfigError: it ended before its first checkpoint: the weights it started from are not in it.
+    """
+    if not any(folder.glob("checkpoint/step-*.safetensors")):
+        raise ConfigError(f"{folder}: ended before its first checkpoint: start it anew with --overwrite")
 
 
 def check_same(folder: Path, new: Config) -> None:

@@ -131,6 +131,15 @@ def test_a_run_is_not_resumed_with_other_settings(shapes: Path, capsys) -> None:
     assert "train.steps was 1, is 2" in refusal(capsys)
 
 
+def test_a_run_without_a_checkpoint_is_not_resumed(shapes: Path, capsys) -> None:
+    """Killed before its first: the weights that it started from are not in its folder."""
+    assert train(shapes, "--steps", 1) == 0
+    shutil.rmtree("runs/train/checkpoint")
+    capsys.readouterr()
+    assert run(["train", "--resume"]) == 2
+    assert "ended before its first checkpoint: start it anew with --overwrite" in refusal(capsys)
+
+
 def test_without_a_val_part_the_last_weights_are_the_best(shapes: Path, here: Path, capsys) -> None:
     shutil.copytree(shapes, here / "data")
     (here / "data" / "val.json").unlink()
