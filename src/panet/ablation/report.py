@@ -115,7 +115,8 @@ def to_document(report: Report) -> dict[str, Any]:
             }
         )
     lines = to_statement(report)
-    return _nulls({**report.facts, "pictures": report.num_pictures, "rows": rows, "statement": lines})  # type: ignore[no-any-return]
+    document = {**report.facts, "pictures": report.num_pictures, "rows": rows, "statement": lines}
+    return {key: _nulls(value) for key, value in document.items()}
 
 
 def _nulls(value: Any) -> Any:

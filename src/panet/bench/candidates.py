@@ -51,7 +51,7 @@ class NaiveMaskHead(nn.Module):
         return logits
 
     def of_labels(self, n: Pyramid, boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
-        return self(n, boxes)[torch.arange(len(labels)), labels]  # type: ignore[no-any-return]
+        return self.forward(n, boxes)[torch.arange(len(labels)), labels]
 
 
 class Workload:

@@ -44,7 +44,8 @@ def ratio(seconds: list[float], others: list[float]) -> float:
 def conv_rate(dtype: torch.dtype, clock: Callable[[], float] = time.perf_counter, rounds: int = 5) -> float:
     """Measure what this machine reaches in the conv that PANet mostly is: 3 x 3, 256 to 256, GFLOP/s, channels last."""
     height, width, channels = 100, 168, 256
-    conv = nn.Conv2d(channels, channels, 3, padding=1).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=dtype)
+    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
     x = torch.randn(1, height, width, channels).to(dtype).permute(0, 3, 1, 2)
     return _rate(conv, x, 2 * 9 * channels**2 * height * width, clock, rounds)
 

@@ -83,6 +83,6 @@ def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
 def _update(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> float:
     total = torch.stack([loss.float() for loss in losses.values()]).sum()
     optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]  # torch has no types there
     optimizer.step()
     return float(total.detach())

@@ -54,7 +54,7 @@ class PictureCache:
         self._max_bytes = max_bytes
         # One number for what was there, then one a process: a sum that all write to would need a lock.
         self._num_bytes = torch.zeros(1 + max(1, num_workers), dtype=torch.int64)
-        self._num_bytes.share_memory_()  # type: ignore[no-untyped-call]
+        self._num_bytes.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types there
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,6 +1,7 @@
 """From pictures of any size to the network's input and back, as torchvision does it.
 
-torchvision resizes without antialias, and rounds sides down; `data.transforms` does neither.
+torchvision resizes without antialias, and rounds sides down. `data.transforms` does so for models of torchvision's
+arithmetic alone, and from uint8; here every model does, from floats that may be on a GPU.
 """
 
 from dataclasses import replace

@@ -79,7 +79,7 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
             fuse_graph(traced, dtype)
         _fuse_network(fast, dtype)
     fast.backbone.body = _Entry(fast.backbone.body if traced is None else traced, dtype)
-    fast.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types one of the two
     for name in ("class_logits", "deltas"):
         setattr(fast.box_head, name, _InFloat32(getattr(model.box_head, name)))
     fast.eval()  # the new modules too
