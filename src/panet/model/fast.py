@@ -11,7 +11,7 @@ from torch.nn.functional import group_norm
 
 from panet.errors import ConfigError, nearest
 from panet.model.fold import fold_layers, layer_of, trace
-from panet.model.fused import NO_ACTIVATION, FusedConv, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take
+from panet.model.fused import NO_ACTIVATION, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take, fuse_conv
 from panet.model.layers import ConvBlock, LinearBlock
 from panet.model.mask_head import Deconv
 from panet.model.panet import PANet
@@ -154,7 +154,7 @@ def _fused(layer: nn.Module, dtype: torch.dtype, side: int) -> nn.Module:
     if isinstance(layer, Deconv):
         return FusedDeconv(layer, dtype)
     if isinstance(layer, nn.Conv2d):
-        return FusedConv(layer, dtype) if can_take(layer) else layer
+        return fuse_conv(layer, dtype) if can_take(layer) else layer
     if isinstance(layer, nn.Linear):
         return FusedLinear(layer.weight, layer.bias, dtype, side=0)
     if not isinstance(layer, ConvBlock | LinearBlock):
@@ -163,7 +163,7 @@ def _fused(layer: nn.Module, dtype: torch.dtype, side: int) -> nn.Module:
     activation = (activation_of(relu) if norm is None else None) or NO_ACTIVATION
     first: nn.Module
     if isinstance(layer, ConvBlock):
-        first = FusedConv(layer.conv, dtype, activation)
+        first = fuse_conv(layer.conv, dtype, activation)
     else:
         first = FusedLinear(layer.linear.weight, layer.linear.bias, dtype, activation, side=side)
     if side and dtype == torch.bfloat16 and isinstance(norm, nn.GroupNorm):
@@ -190,13 +190,13 @@ def fuse_graph(traced: fx.GraphModule, dtype: torch.dtype) -> None:
         if activation is not None:
             assert after is not None
             last = after
-        _exchange(traced, node, last, addend, FusedConv(conv, dtype, activation or NO_ACTIVATION))
+        _exchange(traced, node, last, addend, fuse_conv(conv, dtype, activation or NO_ACTIVATION))
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
 
 
-def _exchange(traced: fx.GraphModule, first: fx.Node, last: fx.Node, addend: fx.Node | None, fused: FusedConv) -> None:
+def _exchange(traced: fx.GraphModule, first: fx.Node, last: fx.Node, addend: fx.Node | None, fused: nn.Module) -> None:
     """Put one layer in the place of the nodes from `first`, a conv, to `last`, what reads its result last."""
     name = f"fused_{first.name}"
     traced.add_submodule(name, fused)

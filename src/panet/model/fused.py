@@ -3,12 +3,25 @@
 The operators are those that torch's own compiler lowers to; what they compute is that of the layer they are made from.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NO_ACTIVATION", "FusedConv", "FusedDeconv", "FusedLinear", "activation_of", "can_fuse", "can_take"]
+from panet.ops import winograd
+
+__all__ = [
+    "NO_ACTIVATION",
+    "FusedConv",
+    "FusedDeconv",
+    "FusedLinear",
+    "WinogradConv",
+    "activation_of",
+    "can_fuse",
+    "can_take",
+    "fuse_conv",
+]
 
 Activation = tuple[str, list[float]]
 """oneDNN's name of an activation, and its scalars."""
@@ -16,6 +29,9 @@ Activation = tuple[str, list[float]]
 NO_ACTIVATION: Activation = ("none", [])
 _RELU: Activation = ("relu", [])
 _RELU6: Activation = ("hardtanh", [0.0, 6.0])
+
+# What each cuts its input to.
+_BOUNDS = {"none": (-math.inf, math.inf), "relu": (0.0, math.inf), "hardtanh": (0.0, 6.0)}
 
 
 def can_fuse(device: torch.device) -> bool:
@@ -27,6 +43,39 @@ def activation_of(module: nn.Module | None) -> Activation | None:
     """Give the activation that a layer can take over from the module after it; None if it cannot."""
     kinds: dict[type, Activation] = {nn.ReLU: _RELU, nn.ReLU6: _RELU6}
     return kinds.get(type(module))
+
+
+def fuse_conv(conv: nn.Conv2d, dtype: torch.dtype, activation: Activation = NO_ACTIVATION) -> nn.Module:
+    """Give the faster of the two convs here; arguments as theirs."""
+    geometry = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    is_plain = geometry == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+    if is_plain and winograd.can_convolve(conv.weight, dtype):
+        return WinogradConv(conv, activation)
+    return FusedConv(conv, dtype, activation)
+
+
+class WinogradConv(nn.Module):
+    """As `FusedConv`, with a quarter of the multiplications: 3x3, stride 1, where `winograd.can_convolve` holds.
+
+    Its weights are four times as large and float32, and so are its sums; maps of any type that it takes.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, conv: nn.Conv2d, activation: Activation = NO_ACTIVATION) -> None:
+        super().__init__()
+        assert can_take(conv)
+        self.weight = winograd.transform_weights(conv.weight)
+        self.bias = None if conv.bias is None else conv.bias.detach().float()
+        self.bounds = _BOUNDS[activation[0]]
+
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        """Give activation(conv(x) + addend), channels last; a whole batch of nothing is (0, C', H', W')."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        addend = None if addend is None else addend.contiguous(memory_format=torch.channels_last)
+        y: Tensor = winograd.convolve(x, self.weight, self.bias, addend, *self.bounds)
+        return y
 
 
 class FusedConv(nn.Module):

@@ -267,8 +267,11 @@ bool pool_backward(const Pooling& pooling, const void* const* grids, float* cons
 
 }  // namespace
 
-// Raised with every change of what is exported here and in masks.cpp.
-PANET_EXPORT int panet_interface() { return 1; }
+// Raised with every change of what is exported here, in masks.cpp and in winograd.cpp.
+PANET_EXPORT int panet_interface() { return 2; }
+
+// Take threads from OpenMP: its GOMP_parallel, or null for threads of our own.
+PANET_EXPORT void panet_use_team(panet::Team team) { panet::openmp_team = team; }
 
 PANET_EXPORT const char* panet_vectors() {
   const auto widest = panet::widest_vectors();

@@ -58,6 +58,11 @@ inline void expect_writes(void* memory, size_t length) {
 #endif
 }
 
+// OpenMP's own entry for a team of threads (GOMP_parallel), as torch has loaded it; null: none is known. Its threads are
+// there already, and those that wait for torch's next operation would else compete with ours.
+using Team = void (*)(void (*work)(void*), void* argument, unsigned num_threads, unsigned flags);
+inline Team openmp_team = nullptr;
+
 // Run work(0) .. work(num_tasks - 1), each once, on up to num_threads threads; false if memory ran out.
 template <typename Work>
 bool run_tasks(int64_t num_tasks, int64_t num_threads, const Work& work) {
@@ -70,9 +75,15 @@ bool run_tasks(int64_t num_tasks, int64_t num_threads, const Work& work) {
       good = false;
     }
   };
+  const int64_t wanted = std::min(num_threads, num_tasks);
+  if (openmp_team && wanted > 1) {
+    const auto join_team = [](void* argument) { (*static_cast<decltype(take_tasks)*>(argument))(); };
+    openmp_team(join_team, const_cast<void*>(static_cast<const void*>(&take_tasks)), static_cast<unsigned>(wanted), 0);
+    return good;
+  }
   std::vector<std::thread> others;
   try {
-    for (int64_t i = 1; i < std::min(num_threads, num_tasks); ++i) others.emplace_back(take_tasks);
+    for (int64_t i = 1; i < wanted; ++i) others.emplace_back(take_tasks);
   } catch (const std::exception&) {  // no more threads to be had: those that there are do all
   }
   take_tasks();
