@@ -11,7 +11,16 @@ from torch.nn.functional import group_norm
 
 from panet.errors import ConfigError, nearest
 from panet.model.fold import fold_layers, layer_of, trace
-from panet.model.fused import NO_ACTIVATION, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take, fuse_conv
+from panet.model.fused import (
+    NO_ACTIVATION,
+    FusedConv,
+    FusedDeconv,
+    FusedLinear,
+    activation_of,
+    can_fuse,
+    can_take,
+    fuse_conv,
+)
 from panet.model.layers import ConvBlock, LinearBlock
 from panet.model.mask_head import Deconv
 from panet.model.panet import PANet
@@ -124,7 +133,11 @@ class _GridNorm(nn.Module):
 
 def _fuse_network(model: PANet, dtype: torch.dtype) -> None:
     """Exchange every layer after the backbone, but those that stay as they are for their weights are read elsewhere."""
-    for stage in (model.top_down, model.bottom_up, model.rpn):
+    rpn, relu = cast("Any", model.rpn), activation_of(model.rpn.relu) or NO_ACTIVATION
+    rpn.conv = fuse_conv(rpn.conv, dtype, relu)
+    rpn.more_convs = nn.ModuleList(fuse_conv(conv, dtype, relu) for conv in rpn.more_convs)
+    rpn.relu = nn.Identity()
+    for stage in (model.top_down, model.bottom_up, rpn):
         if stage is not None:
             _fuse_children(stage, dtype)
     box_head, mask_head = model.box_head, model.mask_head
@@ -190,7 +203,9 @@ def fuse_graph(traced: fx.GraphModule, dtype: torch.dtype) -> None:
         if activation is not None:
             assert after is not None
             last = after
-        _exchange(traced, node, last, addend, fuse_conv(conv, dtype, activation or NO_ACTIVATION))
+        # A backbone's convs follow one another too closely for what `WinogradConv` rounds in bfloat16.
+        make = fuse_conv if dtype == torch.float32 else FusedConv
+        _exchange(traced, node, last, addend, make(conv, dtype, activation or NO_ACTIVATION))
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from panet.model.layers import gaussian_fill
 from panet.structures import Pyramid
@@ -38,6 +37,7 @@ class RPNHead(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.more_convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(num_convs - 1))
+        self.relu = nn.ReLU()
         self.objectness = nn.Conv2d(channels, num_anchors, 1)
         self.deltas = nn.Conv2d(channels, num_anchors * 4, 1)
         gaussian_fill(self, std=0.01)
@@ -52,9 +52,9 @@ class RPNHead(nn.Module):
         )
 
     def _hidden(self, feature: Tensor) -> Tensor:
-        feature = relu(self.conv(feature))
+        feature = self.relu(self.conv(feature))
         for conv in self.more_convs:
-            feature = relu(conv(feature))
+            feature = self.relu(conv(feature))
         return feature
 
 

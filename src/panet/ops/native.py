@@ -15,7 +15,7 @@ from torch import Tensor
 
 from panet.errors import ConfigError
 
-__all__ = ["LIBRARY", "PROBLEM", "convolve", "pool", "pool_backward", "vectors", "write_counts"]
+__all__ = ["LIBRARY", "PROBLEM", "convolve", "has_pairs", "pool", "pool_backward", "vectors", "write_counts"]
 
 _INTERFACE = 2  # of kernels/*.cpp
 
@@ -35,7 +35,7 @@ class _Convolution(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "height", "width", "inputs", "outputs")),
-        *((name, ctypes.c_int64) for name in ("is_bfloat16", "num_threads")),
+        *((name, ctypes.c_int64) for name in ("is_bfloat16", "has_pairs", "num_threads")),
         *((name, ctypes.c_float) for name in ("lowest", "highest")),
         *((name, ctypes.c_void_p) for name in ("map", "weights", "bias", "addend", "result")),
     )
@@ -84,6 +84,11 @@ def vectors() -> str:
     assert LIBRARY is not None
     name: bytes = LIBRARY.panet_vectors()
     return name.decode()
+
+
+def has_pairs() -> bool:
+    """Tell whether the kernels multiply pairs of bfloat16 by an instruction for it."""
+    return LIBRARY is not None and bool(LIBRARY.panet_has_pairs())
 
 
 def pool(
@@ -141,7 +146,7 @@ def convolve(
 
     Args:
         x: (N, C, H, W) float32 or bfloat16, on the CPU, in channels_last memory.
-        weights: (36, K / 16, C, 16) float32, of `winograd.transform_weights`.
+        weights: of `winograd.transform_weights`.
         bias: (K,) float32 or None.
         addend: (N, K, H, W) of the type and memory of `x`, or None.
     Returns:
@@ -151,15 +156,16 @@ def convolve(
     (batch, inputs, height, width), outputs = x.shape, weights.shape[1] * 16
     result = torch.empty((batch, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
     assert x.dtype in (torch.float32, torch.bfloat16)
-    assert weights.shape == (36, outputs // 16, inputs, 16)
+    has_pairs = weights.dtype == torch.bfloat16
+    assert weights.shape == ((36, outputs // 16, inputs // 2, 16, 2) if has_pairs else (36, outputs // 16, inputs, 16))
     assert inputs % 16 == 0
-    assert weights.dtype == torch.float32
     assert bias is None or (bias.shape == (outputs,) and bias.dtype == torch.float32 and bias.is_contiguous())
     assert addend is None or (addend.shape == result.shape and addend.dtype == x.dtype)
     assert weights.is_contiguous()
     assert all(each.is_contiguous(memory_format=torch.channels_last) for each in (x, addend) if each is not None)
     call = _Convolution(
-        *(batch, height, width, inputs, outputs, int(x.dtype == torch.bfloat16), torch.get_num_threads()),
+        *(batch, height, width, inputs, outputs),
+        *(int(x.dtype == torch.bfloat16), int(has_pairs), torch.get_num_threads()),
         *(lowest, highest, x.data_ptr(), weights.data_ptr()),
         *(None if each is None else each.data_ptr() for each in (bias, addend)),
         result.data_ptr(),

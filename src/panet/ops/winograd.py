@@ -11,14 +11,14 @@ from panet.ops import native
 __all__ = ["can_convolve", "convolve", "transform_weights"]
 
 # The kernel's points along an axis; the sixth is infinity.
-_POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+_POINTS = (0.0, 0.6875, -0.6875, 1.5, -1.5)
 _PANEL = 16
 
 
 def can_convolve(weight: Tensor, dtype: torch.dtype) -> bool:
     """Tell whether the kernel takes a conv of this weight, and is faster with it than torch.
 
-    Its sums are float32: where hardware multiplies bfloat16 many times faster than that (AMX), torch is.
+    Where hardware multiplies bfloat16 many times faster than float32 (AMX), torch is.
 
     Args:
         weight: (K, C, 3, 3), of a conv of stride 1, padded by 1, of one group.
@@ -30,10 +30,17 @@ def can_convolve(weight: Tensor, dtype: torch.dtype) -> bool:
     return native.LIBRARY is not None and fits and known and native.vectors() != "baseline"
 
 
-def transform_weights(weight: Tensor) -> Tensor:
-    """Give G w G^T of every kernel as the compiled conv reads it: (K, C, 3, 3) -> (36, K / 16, C, 16) float32.
+def transform_weights(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Give G w G^T of every kernel as the compiled conv reads it.
 
     Row p of G is [1, p, p**2] / prod(p - q) over the other points q, that of infinity [0, 0, 1]; in float64.
+
+    Args:
+        weight: (K, C, 3, 3).
+        dtype: of the maps. bfloat16 asks for products of bfloat16, which round three times as much as a conv of torch
+            does; without an instruction for them they are float32.
+    Returns:
+        (36, K / 16, C, 16) float32, or (36, K / 16, C / 2, 16, 2) bfloat16.
     """
     rows = []
     for point in _POINTS:
@@ -44,6 +51,9 @@ def transform_weights(weight: Tensor) -> Tensor:
     g = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
     outputs, inputs = weight.shape[:2]
     places = torch.einsum("ai,kcij,bj->abkc", g, weight.detach().double(), g)  # (6, 6, K, C)
+    if dtype == torch.bfloat16 and native.has_pairs():
+        pairs = places.reshape(len(g) ** 2, outputs // _PANEL, _PANEL, inputs // 2, 2)
+        return pairs.permute(0, 1, 3, 2, 4).bfloat16().contiguous()
     panels = places.reshape(len(g) ** 2, outputs // _PANEL, _PANEL, inputs).transpose(2, 3)
     return panels.float().contiguous()
 
@@ -56,7 +66,7 @@ def convolve(
 
     Args:
         x: (N, C, H, W) float32 or bfloat16, channels last.
-        weights: (36, K / 16, C, 16), of `transform_weights`.
+        weights: of `transform_weights`.
         bias: (K,) float32 or None.
         addend: (N, K, H, W) like `x`, or None.
     Returns:

@@ -5,8 +5,18 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from panet.model.fused import FusedConv, FusedDeconv, FusedLinear, activation_of, can_fuse, can_take
+from panet.model.fused import (
+    FusedConv,
+    FusedDeconv,
+    FusedLinear,
+    WinogradConv,
+    activation_of,
+    can_fuse,
+    can_take,
+    fuse_conv,
+)
 from panet.model.mask_head import Deconv
+from panet.ops import native
 
 DTYPES = [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
 CONVS = [{"padding": 1}, {"padding": 1, "stride": 2, "bias": False}, {"dilation": 2, "groups": 2}]
@@ -42,6 +52,33 @@ def test_a_conv_takes_along_a_sum_and_an_activation(options, count, dtype, toler
     torch.testing.assert_close(fused(x, addend).float(), summed, rtol=tolerance, atol=tolerance)
     assert fused(x).is_contiguous(memory_format=torch.channels_last)
     assert fused(x).dtype == dtype
+
+
+@pytest.mark.skipif(native.LIBRARY is None, reason="needs the compiled kernels")
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_conv_with_fewer_multiplications_gives_the_same(count, dtype, tolerance):
+    conv = nn.Conv2d(32, 48, 3, padding=1)
+    fused = fuse_conv(conv, dtype, activation_of(nn.ReLU6()))
+    assert isinstance(fused, WinogradConv)
+    x = torch.randn(count, 32, 11, 13).to(dtype)
+    addend = torch.randn(count, 48, 11, 13).to(dtype)
+    expected = (conv(x.float()) + addend.float()).clamp(0, 6)
+    torch.testing.assert_close(fused(x, addend).float(), expected, rtol=tolerance, atol=2 * tolerance)
+    assert fused(x).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "options", [{"stride": 2, "padding": 1}, {"padding": 0}, {"padding": 2, "dilation": 2}, {"padding": 1, "groups": 2}]
+)
+def test_a_conv_of_another_geometry_is_multiplied_out(options):
+    assert isinstance(fuse_conv(nn.Conv2d(32, 32, 3, **options), torch.float32), FusedConv)
+
+
+def test_a_wide_conv_of_single_pixels_leaves_the_others_out_first():
+    conv = nn.Conv2d(528, 32, 1, stride=2)
+    x = torch.randn(2, 528, 7, 8)
+    torch.testing.assert_close(FusedConv(conv, torch.float32)(x), conv(x))
 
 
 def test_a_relu6_is_cut_at_6():

@@ -27,7 +27,7 @@ def draw(seed: int, batch: int, inputs: int, outputs: int, height: int, width: i
 @pytest.mark.parametrize("batch", [0, 1])
 def test_nothing_gives_nothing(batch: int) -> None:
     x, weight, bias = draw(0, batch, 16, 32, 0 if batch else 5, 7)
-    assert convolve(x, transform_weights(weight), bias, None, *ANY).shape == (batch, 32, *x.shape[2:])
+    assert convolve(x, transform_weights(weight, torch.float32), bias, None, *ANY).shape == (batch, 32, *x.shape[2:])
 
 
 @given(
@@ -41,7 +41,7 @@ def test_nothing_gives_nothing(batch: int) -> None:
 def test_it_is_the_conv_of_torch(seed: int, batch: int, inputs: int, outputs: int, height: int, width: int) -> None:
     x, weight, bias = draw(seed, batch, inputs, outputs, height, width)
     expected = conv2d(x.double(), weight.double(), bias.double(), padding=1)
-    y = convolve(x, transform_weights(weight), bias, None, *ANY)
+    y = convolve(x, transform_weights(weight, torch.float32), bias, None, *ANY)
     assert y.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(y.double(), expected, rtol=0, atol=2e-5)
 
@@ -52,29 +52,55 @@ def test_the_sum_comes_before_the_activation(dtype: torch.dtype, tolerance: floa
     x = x.to(dtype)
     addend = draw(2, 2, 48, 16, 9, 10)[0].to(dtype)
     plain = conv2d(x.double(), weight.double(), bias.double(), padding=1) + addend.double()
-    y = convolve(x, transform_weights(weight), bias, addend, 0.0, 1.5)
+    y = convolve(x, transform_weights(weight, torch.float32), bias, addend, 0.0, 1.5)
     assert y.dtype == dtype
     torch.testing.assert_close(y.double(), plain.clamp(0.0, 1.5), rtol=tolerance, atol=tolerance)
 
 
 def test_a_conv_without_a_bias_adds_none() -> None:
     x, weight, bias = draw(3, 1, 16, 16, 6, 6)
-    weights = transform_weights(weight)
+    weights = transform_weights(weight, torch.float32)
     without = convolve(x, weights, None, None, *ANY)
-    torch.testing.assert_close(convolve(x, weights, bias, None, *ANY) - without, bias[:, None, None].expand_as(without[0])[None])
+    difference = convolve(x, weights, bias, None, *ANY) - without
+    torch.testing.assert_close(difference, bias[:, None, None].expand_as(without[0])[None])
+
+
+@pytest.mark.skipif(not native.has_pairs(), reason="needs a processor that multiplies bfloat16")
+def test_products_of_bfloat16_round_about_one_percent() -> None:
+    x, weight, bias = draw(8, 1, 128, 112, 21, 22)
+    x, weight = x.bfloat16(), weight.bfloat16().float()
+    expected = conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    weights = transform_weights(weight, torch.bfloat16)
+    error = convolve(x, weights, bias, None, *ANY).double() - expected
+    assert weights.dtype == torch.bfloat16
+    assert error.norm() < 0.012 * expected.norm()
+    assert error.abs().max() < 0.1 * expected.abs().max()
+
+
+@given(
+    inputs=st.integers(1, 9).map(lambda n: 16 * n),
+    outputs=st.integers(1, 9).map(lambda n: 16 * n),
+    height=st.integers(1, 14),
+)
+@pytest.mark.skipif(not native.has_pairs(), reason="needs a processor that multiplies bfloat16")
+def test_products_of_bfloat16_of_any_size_are_near(inputs: int, outputs: int, height: int) -> None:
+    x, weight, bias = draw(9, 2, inputs, outputs, height, 9)
+    expected = conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    y = convolve(x.bfloat16(), transform_weights(weight, torch.bfloat16), bias, None, *ANY)
+    assert (y.double() - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 def test_bfloat16_rounds_only_its_maps() -> None:
     x, weight, bias = draw(4, 1, 64, 64, 12, 12)
     x = x.bfloat16()
-    weights = transform_weights(weight)
+    weights = transform_weights(weight, torch.float32)
     exact = convolve(x.float(), weights, bias, None, *ANY)
     assert torch.equal(convolve(x, weights, bias, None, *ANY), exact.bfloat16())
 
 
 def test_threads_change_no_bit() -> None:
     x, weight, bias = draw(5, 2, 48, 80, 23, 31)
-    weights, num_threads = transform_weights(weight), torch.get_num_threads()
+    weights, num_threads = transform_weights(weight, torch.float32), torch.get_num_threads()
     try:
         results = []
         for count in (1, 2, 3):
@@ -88,7 +114,7 @@ def test_threads_change_no_bit() -> None:
 def test_what_is_no_number_stays_in_its_tiles_and_is_not_cut_away() -> None:
     x, weight, bias = draw(6, 1, 16, 16, 12, 12)
     x[0, 3, 1, 1] = math.nan
-    y = convolve(x, transform_weights(weight), bias, None, 0.0, math.inf)
+    y = convolve(x, transform_weights(weight, torch.float32), bias, None, 0.0, math.inf)
     assert y[..., :3, :3].isnan().all()
     assert not y[..., 4:, 4:].isnan().any()
 
@@ -105,4 +131,4 @@ def test_half_precision_and_doubles_are_not_taken() -> None:
 
 def test_the_operator_is_one_that_compilers_can_follow() -> None:
     x, weight, bias = draw(7, 1, 16, 32, 5, 6)
-    torch.library.opcheck(convolve, (x, transform_weights(weight), bias, None, 0.0, 6.0))
+    torch.library.opcheck(convolve, (x, transform_weights(weight, torch.float32), bias, None, 0.0, 6.0))
