@@ -15,8 +15,7 @@ from panet.model.detections import to_image
 from panet.model.fusion import AdaptivePooling
 from panet.model.mask_head import MaskHead
 from panet.model.panet import PANet
-from panet.ops.paste import paste_mask
-from panet.ops.rle import encode_window
+from panet.ops.paste import masks_to_rle
 from panet.structures import Detections, Pyramid, Size
 
 __all__ = ["TORCHVISION", "Workload", "naive_form", "panet_run", "prepare", "torchvision_run"]
@@ -114,9 +113,7 @@ def panet_run(
         if naive:
             paste_masks_in_image(found.mask_grids[:, None], found.boxes, workload.size)
         else:
-            for grid, box in zip(found.mask_grids, found.boxes, strict=True):
-                window, left, top = paste_mask(grid, box, workload.size)
-                encode_window(window.numpy(), left, top, workload.size)
+            masks_to_rle(found.mask_grids, found.boxes, workload.size)
         return found
 
     return run

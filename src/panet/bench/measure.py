@@ -9,16 +9,25 @@ from torch import nn
 
 from panet.errors import ConfigError
 
-__all__ = ["CLOCKS", "conv_rate", "linear_rate", "ratio", "take_turns"]
+__all__ = ["CLOCKS", "conv_rate", "linear_rate", "ratio", "take_turns", "timed"]
 
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 """Seconds that passed; or seconds that this process computed for, which with one thread no other process disturbs."""
 
 
-def take_turns(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
-    """Run every candidate once for nothing, then in turns; give the seconds of each of its runs.
+def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """Give what runs something and tells the seconds it took."""
+
+    def run_timed() -> float:
+        start = clock()
+        run()
+        return clock() - start
+
+    return run_timed
+
+
+def take_turns(candidates: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Call every candidate once for nothing, then in turns; give the seconds that it told each time.
 
     Raises:
         ConfigError: the number of rounds is below 1.
@@ -30,9 +39,7 @@ def take_turns(
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, run in candidates.items():
-            start = clock()
-            run()
-            seconds[name].append(clock() - start)
+            seconds[name].append(run())
     return seconds
 
 
@@ -59,5 +66,5 @@ def linear_rate(dtype: torch.dtype, clock: Callable[[], float] = time.perf_count
 
 def _rate(layer: nn.Module, x: torch.Tensor, flops: int, clock: Callable[[], float], rounds: int) -> float:
     with torch.inference_mode():
-        seconds = take_turns({"": lambda: layer(x)}, rounds, clock)[""]
+        seconds = take_turns({"": timed(lambda: layer(x), clock)}, rounds)[""]
     return flops / 1e9 / statistics.median(seconds)

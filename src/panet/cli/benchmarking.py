@@ -1,8 +1,8 @@
 """What `panet bench` does once its options are read. Heavy to import."""
 
-import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,35 +11,39 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from panet.bench.candidates import TORCHVISION, Workload, naive_form, panet_run, prepare, torchvision_run
 from panet.bench.measure import CLOCKS, conv_rate, linear_rate, ratio, take_turns
-from panet.bench.stages import timed_forward
-from panet.bench.training import draw_batch, panet_step, torchvision_step
+from panet.bench.plot import draw_growth
+from panet.bench.process import Found, Process
+from panet.cli.bench_candidates import INFERENCE, TRAINING, Entry, start
 from panet.cli.dry_run import meta_model, run_stages
-from panet.cli.memory import SWITCH
 from panet.config import Config, ModelConfig
-from panet.data.batching import make_image_batch
-from panet.data.build import build_normalise, build_test_loader
+from panet.data.build import build_test_loader
 from panet.data.coco import read_coco
+from panet.data.images import printable
 from panet.data.layout import find_layout
 from panet.errors import ConfigError, DataError, nearest
 from panet.evaluate.results import with_ids_of
 from panet.evaluate.runner import evaluate
-from panet.model.build import build_model
 from panet.model.fast import optimise
-from panet.model.panet import PANet
-from panet.objective.build import build_objective
 from panet.settings import read_config
 from panet.structures import Size
 from panet.weights.checkpoint import restore
 
-__all__ = ["BenchPlan", "compare_scores", "read_plan", "read_size", "time_inference", "time_training"]
+__all__ = [
+    "BenchPlan",
+    "Measured",
+    "check_plot",
+    "compare_scores",
+    "read_plan",
+    "read_size",
+    "time_inference",
+    "time_training",
+    "write_plot",
+]
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_RIVALS = {f"torchvision {version}": version for version in TORCHVISION}
-_INFERENCE = [*_RIVALS, "naive", "plain", "fast fp32", "fast bf16"]
-_TRAINING = [*_RIVALS, "naive", "fp32", "bf16"]
 _NUM_MASKS = 100
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -48,31 +52,47 @@ class BenchPlan:
 
     Args:
         config: of PANet.
-        num_proposals: RoIs of a picture.
         rounds: times that all take their turn.
+        threads: of torch.
         clock: its name in `bench.measure.CLOCKS`.
-        only: the candidates, by name; empty: all.
+        only: the candidates, by name; empty: the usual ones.
     """
 
     config: Config
-    num_proposals: int
     rounds: int
+    threads: int
     clock: str
     only: tuple[str, ...]
 
-    def chosen(self, names: Sequence[str]) -> list[str]:
-        """Give the names that are asked for; ConfigError for one that is not there."""
+    def chosen(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Give the entries that are asked for; ConfigError for one that is not there."""
         for name in self.only:
-            if name not in names:
-                raise ConfigError(f"--only {name!r}: unknown{nearest(name, names)}: choose from {', '.join(names)}")
-        return [name for name in names if not self.only or name in self.only]
+            if name not in entries:
+                raise ConfigError(f"--only {name!r}: unknown{nearest(name, entries)}: choose from {', '.join(entries)}")
+        return {name: each for name, each in entries.items() if (name in self.only if self.only else each.usual)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out for pictures of one size.
+
+    Args:
+        size: (height, width) px.
+        num_proposals: RoIs of a picture; None in training.
+        seconds: candidate -> seconds of each round.
+        peaks: candidate -> bytes.
+    """
+
+    size: Size
+    num_proposals: int | None
+    seconds: dict[str, list[float]]
+    peaks: dict[str, int]
 
 
 def read_plan(
     config: Path | None,
     model: str | None,
     assignments: Sequence[str],
-    num_proposals: int,
     rounds: int,
     threads: int | None,
     clock: str,
@@ -84,7 +104,7 @@ def read_plan(
         raise ConfigError("model.arithmetic: legacy: only models of modern arithmetic are timed stage by stage")
     if threads is not None:
         torch.set_num_threads(threads)
-    return BenchPlan(settings, num_proposals, rounds, clock, tuple(only))
+    return BenchPlan(settings, rounds, torch.get_num_threads(), clock, tuple(only))
 
 
 def read_size(text: str) -> Size:
@@ -95,63 +115,54 @@ def read_size(text: str) -> Size:
     return int(height), int(width)
 
 
-def time_inference(console: Console, plan: BenchPlan, size: Size) -> None:
-    """Print seconds a picture, ratios, the share of the machine's own rate, and the fast forms' stages."""
-    names, clock = plan.chosen(_INFERENCE), CLOCKS[plan.clock]
-    workload, normalise = Workload(size, plan.num_proposals), build_normalise(plan.config.model)
-    models: dict[str, PANet] = {}
-    runs: dict[str, Callable[[], object]] = {}
-    for name in names:
-        if name in _RIVALS:
-            runs[name] = torchvision_run(_RIVALS[name], workload)
-            continue
-        model = build_model(plan.config.model, load_backbone=False).train(False)
-        prepare(model, workload, normalise)
-        if name == "naive":
-            model = naive_form(model)
-        elif name.startswith("fast"):
-            model = optimise(model, _DTYPES[name.split()[1]])
-        models[name], runs[name] = model, panet_run(model, workload, normalise, naive=name == "naive")
-    seconds = take_turns(runs, plan.rounds, clock)
-    flops = _count_flops(plan.config.model, size, plan.num_proposals)
+def time_inference(console: Console, plan: BenchPlan, size: Size, num_proposals: int) -> Measured:
+    """Print seconds a picture, ratios, memory, the share of the machine's own rate, and the stages of PANet."""
+    entries, clock = plan.chosen(INFERENCE), CLOCKS[plan.clock]
+    with ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(start(each, plan.config, size, num_proposals, plan.threads, plan.clock))
+            for name, each in entries.items()
+        }
+        seconds = take_turns(processes, plan.rounds)
+        peaks = {name: process.peak() for name, process in processes.items()}
+        stages = {name: process.stages() for name, process in processes.items()}
+        found = {name: process.found() for name, process in processes.items()}
+    flops = _count_flops(plan.config.model, size, num_proposals)
     rates = {name: conv_rate(dtype, clock) for name, dtype in _DTYPES.items()}
-    _print_head(console, plan, f"{size[0]} x {size[1]} px, {plan.num_proposals} proposals")
     shares = {
         name: flops / statistics.median(seconds[name]) / rates["bf16" if name.endswith("bf16") else "fp32"]
-        for name in models
+        for name, each in stages.items()
+        if each
     }
-    console.print(_ratio_table(seconds, shares))
+    _print_head(console, plan, f"{size[0]} x {size[1]} px, {num_proposals} proposals")
+    console.print(_ratio_table(seconds, peaks, 1, shares))
     for name, dtype in _DTYPES.items():
         console.print(f"this machine, {name}: conv {rates[name]:.0f}, linear {linear_rate(dtype, clock):.0f} GFLOP/s")
     console.print(f"counted for PANet: {flops:.0f} GFLOP")
-    batch = make_image_batch([workload.pixels], [size], normalise)
-    for name, model in models.items():
-        if name.startswith("fast"):
-            with torch.inference_mode():
-                found, stages = timed_forward(model, batch, clock)
-            listed = ", ".join(f"{stage} {value:.3f}" for stage, value in stages.items())
-            console.print(f"{name}, {len(found[0])} detections: {listed}", soft_wrap=True)
+    for name, each in stages.items():
+        if each:
+            listed = ", ".join(f"{stage} {value:.3f}" for stage, value in each.items())
+            console.print(f"{name}, seconds: {listed}", soft_wrap=True)
+    _compare_found(console, found)
+    return Measured(size, num_proposals, seconds, peaks)
 
 
-def time_training(console: Console, plan: BenchPlan, size: Size) -> None:
-    """Print seconds a training step of two pictures, and ratios."""
-    names, config = plan.chosen(_TRAINING), plan.config
-    batch = draw_batch(2, size, config.model.num_classes)
-    runs: dict[str, Callable[[], object]] = {}
-    for name in names:
-        if name in _RIVALS:
-            runs[name] = torchvision_step(_RIVALS[name], batch, config.model.num_classes)
-            continue
-        model = build_model(config.model, load_backbone=False)
-        objective = build_objective(naive_form(model) if name == "naive" else model, config.objective, config.model.rpn)
-        runs[name] = panet_step(objective.train(), batch, _DTYPES.get(name, torch.float32))
-    seconds = take_turns(runs, plan.rounds, CLOCKS[plan.clock])
+def time_training(console: Console, plan: BenchPlan, size: Size) -> Measured:
+    """Print seconds a training step of two pictures, ratios and memory."""
+    with ExitStack() as stack:
+        processes: dict[str, Process] = {
+            name: stack.enter_context(start(each, plan.config, size, None, plan.threads, plan.clock))
+            for name, each in plan.chosen(TRAINING).items()
+        }
+        seconds = take_turns(processes, plan.rounds)
+        peaks = {name: process.peak() for name, process in processes.items()}
     _print_head(console, plan, f"training step, 2 pictures of {size[0]} x {size[1]} px")
-    console.print(_ratio_table(seconds, {}))
+    console.print(_ratio_table(seconds, peaks, 2, {}))
+    return Measured(size, None, seconds, peaks)
 
 
 def compare_scores(console: Console, model_name: str, root: Path) -> None:
-    """Print the AP of a model on a data set's val part in fp32 and in bf16, and what the plain network gives."""
+    """Print the AP of a model on a data set's val part: of the plain network, and of the fast one in fp32 and bf16."""
     layout = find_layout(root)
     if layout.val is None or layout.val.images is None:
         raise DataError(f"{root}: has no val part with pictures")
@@ -160,12 +171,36 @@ def compare_scores(console: Console, model_name: str, root: Path) -> None:
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     loader = build_test_loader(dataset, model_file.config, workers=0)
     forms = {"plain fp32": plain, **{f"fast {name}": optimise(plain, dtype) for name, dtype in _DTYPES.items()}}
-    table = Table("form", "box AP", "mask AP", "pictures/s")
+    table = Table("form", "box AP", "less plain", "mask AP", "less plain", "pictures/s")
+    first: Mapping[str, float] = {}
     for name, form in forms.items():
         done = evaluate(form, loader, dataset, max(100, plain.max_detections), label_map=label_map)
-        scores = [f"{done.metrics[key]:.4f}" if key in done.metrics else "-" for key in ("box/AP", "mask/AP")]
+        first = first or done.metrics
+        scores = [
+            f"{done.metrics[key] - less:{form}}" if key in done.metrics else "-"
+            for key in ("box/AP", "mask/AP")
+            for less, form in ((0.0, ".5f"), (first.get(key, 0.0), "+.5f"))
+        ]
         table.add_row(name, *scores, f"{done.num_images / done.seconds:.2f}")
     console.print(table)
+
+
+def check_plot(path: Path, num_sizes: int, num_counts: int) -> None:
+    """Refuse what cannot be drawn before anything is measured: ConfigError."""
+    if path.suffix.lower() != ".png" or path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"--plot {printable(path)}: expected the name of a .png file in a folder that exists")
+    if max(num_sizes, num_counts) < 2 or min(num_sizes, num_counts) > 1:
+        raise ConfigError("--plot: shows how seconds grow: repeat --sizes, or repeat --proposals, not both")
+
+
+def write_plot(console: Console, path: Path, measured: Sequence[Measured]) -> None:
+    """Draw seconds over megapixels or over proposals."""
+    with_counts = len({each.num_proposals for each in measured}) > 1
+    title = "seconds, over proposals" if with_counts else "seconds, over megapixels"
+    places = [float(each.num_proposals or 0) if with_counts else each.size[0] * each.size[1] / 1e6 for each in measured]
+    lines = {name: [statistics.median(each.seconds[name]) for each in measured] for name in measured[0].seconds}
+    draw_growth(title, places, lines).save(path)
+    console.print(f"written: {printable(path)}", markup=False, soft_wrap=True)
 
 
 def _count_flops(config: ModelConfig, size: Size, num_proposals: int) -> float:
@@ -178,21 +213,38 @@ def _count_flops(config: ModelConfig, size: Size, num_proposals: int) -> float:
     return float(counter.get_total_flops() / 1e9)
 
 
+def _compare_found(console: Console, found: Mapping[str, Found | None]) -> None:
+    """Print how far the detections of the fast form in fp32 are from those of the naive one."""
+    naive, fast = found.get("naive"), found.get("fast fp32")
+    if naive is None or fast is None:
+        return
+    same = naive.labels == fast.labels
+    line = f"fast fp32 and naive: {len(fast.labels)} detections, labels {'the same' if same else 'differ'}"
+    if same and naive.labels:
+        boxes = (torch.tensor(naive.boxes) - torch.tensor(fast.boxes)).abs().max()
+        scores = (torch.tensor(naive.scores) - torch.tensor(fast.scores)).abs().max()
+        line += f", boxes within {boxes:.1e} px, scores within {scores:.1e}"
+    console.print(line, soft_wrap=True)
+
+
 def _print_head(console: Console, plan: BenchPlan, what: str) -> None:
-    memory = "as it is" if os.environ.get(SWITCH) == "0" else "told to keep memory"
-    console.print(
-        f"{what}; {torch.get_num_threads()} threads, median of {plan.rounds} rounds, {plan.clock} time; "
-        f"allocator {memory}"
-    )
+    console.print(f"{what}; {plan.threads} threads, median of {plan.rounds} rounds, {plan.clock} time")
 
 
-def _ratio_table(seconds: Mapping[str, list[float]], shares: Mapping[str, float]) -> Table:
-    """Tabulate medians, the lowest, each candidate by every other, and the share of the machine's conv rate."""
-    table = Table("", "seconds", "lowest", *(f"/ {name}" for name in seconds), *(["of conv rate"] if shares else []))
+def _ratio_table(
+    seconds: Mapping[str, list[float]], peaks: Mapping[str, int], num_pictures: int, shares: Mapping[str, float]
+) -> Table:
+    """Tabulate medians, pictures a second, memory, each candidate by every other, and the share of the conv rate."""
+    letters = {name: chr(ord("A") + place) for place, name in enumerate(seconds)}
+    table = Table("", "seconds", "pictures/s", "peak MiB", *(f"/ {each}" for each in letters.values()))
+    if shares:
+        table.add_column("of conv rate")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, own in seconds.items():
+        median = statistics.median(own)
         ratios = [f"{ratio(own, other):.2f}" for other in seconds.values()]
         share = [f"{shares[name]:.0%}" if name in shares else ""] if shares else []
-        table.add_row(name, f"{statistics.median(own):.2f}", f"{min(own):.2f}", *ratios, *share)
+        peak = f"{peaks[name] / _MIB:.0f}"
+        table.add_row(f"{letters[name]} {name}", f"{median:.3f}", f"{num_pictures / median:.2f}", peak, *ratios, *share)
     return table

@@ -25,7 +25,7 @@ from panet.model.layers import ConvBlock, LinearBlock
 from panet.model.mask_head import Deconv
 from panet.model.panet import PANet
 
-__all__ = ["Precision", "in_precision", "optimise", "pick_dtype"]
+__all__ = ["Precision", "compile_stages", "in_precision", "optimise", "pick_dtype"]
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
 """bf16, or fp32; auto: bf16 where the hardware has it; reference: fp32 by the layers as they were trained."""
@@ -93,6 +93,19 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
         setattr(fast.box_head, name, _InFloat32(getattr(model.box_head, name)))
     fast.eval()  # the new modules too
     return fast
+
+
+def compile_stages(model: PANet) -> None:
+    """Have torch.compile take over the stages that see whole maps; each is compiled at its first picture.
+
+    Sizes that change are compiled again until torch knows that they change.
+
+    Args:
+        model: for inference, `optimise`d or not; it is changed.
+    """
+    for stage in (model.backbone, model.top_down, model.bottom_up, model.rpn):
+        if stage is not None:
+            stage.compile()
 
 
 class _Entry(nn.Module):

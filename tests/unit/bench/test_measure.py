@@ -5,15 +5,15 @@ import itertools
 import pytest
 import torch
 
-from panet.bench.measure import conv_rate, linear_rate, ratio, take_turns
+from panet.bench.measure import conv_rate, linear_rate, ratio, take_turns, timed
 from panet.errors import ConfigError
 
 
 def test_candidates_take_turns_after_one_run_for_nothing() -> None:
     order: list[str] = []
     ticks = itertools.count()
-    candidates = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    seconds = take_turns(candidates, 2, lambda: float(next(ticks)))
+    candidates = {name: timed(lambda name=name: order.append(name), lambda: float(next(ticks))) for name in "ab"}
+    seconds = take_turns(candidates, 2)
     assert "".join(order) == "ababab"
     assert seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
 
