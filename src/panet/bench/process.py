@@ -137,7 +137,11 @@ def _serve(
                 candidate.run()
                 connection.send(now() - start)
             else:
-                answers = {"peak": _peak, "found": candidate.found, "stages": lambda: candidate.stages(now)}
+                answers: dict[str, Callable[[], object]] = {
+                    "peak": _peak,
+                    "found": candidate.found,
+                    "stages": lambda: candidate.stages(now),
+                }
                 connection.send(answers[what]())
     except PANetError as error:
         connection.send(error)

@@ -39,7 +39,7 @@ def _draw_target(image_id: int, size: Size, num_classes: int, generator: torch.G
 
 def panet_step(objective: nn.Module, batch: Batch, dtype: torch.dtype) -> Callable[[], float]:
     """Give what is timed: forward, backward and update of an `Objective`, in bf16 autocast if that is the type."""
-    optimizer = _optimizer(objective)
+    optimizer = _optimizer(objective, fused=True)  # as `train.optimizer` builds it
 
     def run() -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -63,7 +63,7 @@ def torchvision_step(version: str, batch: Batch, num_classes: int) -> Callable[[
     for name, parameter in model.backbone.body.named_parameters():
         parameter.requires_grad_(name.startswith(("layer2", "layer3", "layer4")))
     model.train()
-    optimizer = _optimizer(model)
+    optimizer = _optimizer(model, fused=None)  # as torchvision's references do
     images = [image.contiguous() for image in batch.images.tensor]
     targets = [
         {"boxes": target.boxes, "labels": target.labels, "masks": target.masks.to(torch.uint8)}
@@ -76,8 +76,9 @@ def torchvision_step(version: str, batch: Batch, num_classes: int) -> Callable[[
     return run
 
 
-def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=_RATE, momentum=0.9)
+def _optimizer(model: nn.Module, *, fused: bool | None) -> torch.optim.Optimizer:
+    trained = [each for each in model.parameters() if each.requires_grad]
+    return torch.optim.SGD(trained, lr=_RATE, momentum=0.9, fused=fused)
 
 
 def _update(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> float:

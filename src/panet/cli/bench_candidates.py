@@ -94,7 +94,7 @@ class _Inference:
         elif entry.form in _DTYPES:
             model = optimise(model, _DTYPES[entry.form])
         if entry.compiled:
-            compile_stages(model)
+            compile_stages(model, min(size))
         self._model = model
         self.run = panet_run(model, self._workload, self._normalise, naive=entry.form == "naive")
 

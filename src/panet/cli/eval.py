@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from panet.cli.options import PRECISION_HELP, Precision
+from panet.cli.options import PRECISION_HELP, Precision, WithCompile, compile_shown
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
+    compiled: WithCompile = False,
     tta: WithTTA = False,
     tta_scales: Scales = None,
     tta_flip: WithFlip = None,
@@ -62,7 +63,7 @@ def evaluate(
     else:
         place = annotations, folder
         scores, results = _score_model(
-            console, model, *place, max_dets, score_threshold, workers, (device, precision), seen
+            console, model, *place, max_dets, score_threshold, workers, (device, precision, compiled), seen
         )
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
@@ -128,7 +129,7 @@ def _score_model(
     max_dets: int,
     score_threshold: float,
     workers: int,
-    place: tuple[str, Precision],
+    place: tuple[str, Precision, bool],
     tta: "TTA | None",
 ) -> tuple["Scores", list[dict[str, Any]]]:
     from rich.progress import Progress
@@ -155,10 +156,13 @@ def _score_model(
         loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers)
     else:
         loader = build_view_loader(dataset, model_file.config, tta, workers)
+    model = in_precision(model.to(device), place[1])
+    if place[2]:
+        compile_shown(console, model, model_file.config.short_side)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
         evaluation = evaluate(
-            in_precision(model.to(device), place[1]),
+            model,
             loader,
             dataset,
             max_dets,

@@ -1,8 +1,15 @@
 """Options that several commands have."""
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-__all__ = ["PRECISION_HELP", "Precision"]
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from panet.model.panet import PANet
+
+__all__ = ["PRECISION_HELP", "Precision", "WithCompile", "compile_shown"]
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
 """As `model.fast.Precision`, which cannot be imported without torch."""
@@ -11,3 +18,15 @@ PRECISION_HELP = (
     "Of weights and features: fp32, bf16 (about twice as fast), auto: bf16 where the hardware has it; reference: fp32, "
     "layer by layer as trained, slower."
 )
+
+WithCompile: TypeAlias = Annotated[
+    bool, typer.Option("--compile", help="Have torch.compile take over the network: slow to start, for many pictures.")
+]
+"""Whether the network is compiled."""
+
+
+def compile_shown(console: "Console", model: "PANet", side: int) -> None:
+    """Compile a network, and say how long that took."""
+    from panet.model.fast import compile_stages
+
+    console.print(f"compiled in {compile_stages(model, side):.1f} s")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from panet.cli.options import PRECISION_HELP, Precision
+from panet.cli.options import PRECISION_HELP, Precision, WithCompile, compile_shown
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 __all__ = ["predict"]
@@ -23,6 +23,7 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
+    compiled: WithCompile = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
     no_overlays: Annotated[bool, typer.Option("--no-overlays", help="Write results.json only.")] = False,
     tta: WithTTA = False,
@@ -46,6 +47,8 @@ def predict(
     prepare_folder(output, overwrite)
     predictor = load(model, device, precision)
     console = Console(highlight=False)
+    if compiled:
+        compile_shown(console, predictor.model, predictor.short_side)
     overlays = not no_overlays
     predict_pictures(console, predictor, pictures, output, score=score, max_dets=max_dets, overlays=overlays, tta=seen)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)

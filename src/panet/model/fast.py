@@ -2,6 +2,7 @@
 
 import copy
 import operator
+import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, cast
 
@@ -24,6 +25,7 @@ from panet.model.fused import (
 from panet.model.layers import ConvBlock, LinearBlock
 from panet.model.mask_head import Deconv
 from panet.model.panet import PANet
+from panet.structures import ImageBatch
 
 __all__ = ["Precision", "compile_stages", "in_precision", "optimise", "pick_dtype"]
 
@@ -95,17 +97,30 @@ def optimise(model: PANet, dtype: torch.dtype = torch.float32) -> PANet:
     return fast
 
 
-def compile_stages(model: PANet) -> None:
-    """Have torch.compile take over the stages that see whole maps; each is compiled at its first picture.
-
-    Sizes that change are compiled again until torch knows that they change.
+def compile_stages(model: PANet, side: int) -> float:
+    """Have torch.compile take over the stages that see whole maps, for pictures of any size.
 
     Args:
         model: for inference, `optimise`d or not; it is changed.
+        side: of a blank picture that it is compiled by, input px.
+    Returns:
+        The seconds that it took.
+
+    Raises:
+        ConfigError: torch cannot compile here.
     """
+    start = time.perf_counter()
     for stage in (model.backbone, model.top_down, model.bottom_up, model.rpn):
         if stage is not None:
-            stage.compile()
+            stage.compile(dynamic=True)
+    blank = torch.zeros(1, side, side, 3, device=next(model.parameters()).device).permute(0, 3, 1, 2)
+    try:
+        with torch.inference_mode():
+            model(ImageBatch(blank, ((side, side),), ((side, side),)))
+    except RuntimeError as error:  # all of torch's own that come from its compiler
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"--compile: torch.compile fails here: {reason}; it needs a C++ compiler") from error
+    return time.perf_counter() - start
 
 
 class _Entry(nn.Module):

@@ -100,7 +100,7 @@ class Predictor:
         """
         self.model = model.eval()
         self.label_map = label_map
-        self._short_side = short_side
+        self.short_side = short_side
         self._max_side = max_side
         self._normalise = normalise
         self._arithmetic = arithmetic
@@ -164,7 +164,7 @@ class Predictor:
     def _detect(self, pixels: Tensor) -> Detections:
         """Give the detections of (3, H0, W0) uint8, image px."""
         original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
-        view = view_for_test(original_size, self._short_side, self._max_side, self._arithmetic)
+        view = view_for_test(original_size, self.short_side, self._max_side, self._arithmetic)
         batch = make_image_batch(
             [apply_view(pixels, view)], [original_size], self._normalise, [view.factor], [view.late_size]
         )
@@ -172,7 +172,7 @@ class Predictor:
         return to_image(found, batch.sizes[0], original_size, view.factor)
 
     def _detect_views(self, pixels: Tensor, tta: TTA) -> Detections:
-        maker = ViewMaker(tta, self._short_side, self._max_side, self._normalise, self._arithmetic)
+        maker = ViewMaker(tta, self.short_side, self._max_side, self._normalise, self._arithmetic)
         return detect_views(self.model, maker(pixels).to(self._device))
 
     @property

@@ -38,10 +38,10 @@ def parameter_groups(
 def build_optimizer(
     groups: Iterable[dict[str, Any]], kind: Literal["sgd", "adamw"], momentum: float
 ) -> torch.optim.Optimizer:
-    """Build SGD with momentum, or AdamW with `momentum` as its first beta."""
+    """Build SGD with momentum, or AdamW with `momentum` as its first beta; a step is one pass over memory."""
     if kind == "sgd":
-        return torch.optim.SGD(groups, momentum=momentum)
-    return torch.optim.AdamW(groups, betas=(momentum, 0.999))
+        return torch.optim.SGD(groups, momentum=momentum, fused=True)
+    return torch.optim.AdamW(groups, betas=(momentum, 0.999), fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from panet.cli.bench import bench
-from panet.cli.memory import SWITCH
 from panet.errors import ConfigError, DataError
 
 TINY = [
@@ -18,27 +18,38 @@ TINY = [
 ]
 
 
-def test_seconds_ratios_shares_and_stages_are_printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_seconds_ratios_memory_shares_stages_and_growth_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(SWITCH, "0")
-    names = ["naive", "fast fp32", "fast bf16"]
-    bench(model="panet_lite", assignments=TINY, sizes=["64x96"], proposals=20, rounds=1, only=names)
+    names, plot = ["naive", "fast fp32"], tmp_path / "growth.png"
+    sizes = ["64x96", "96x96"]
+    bench(model="panet_lite", assignments=TINY, sizes=sizes, proposals=[20], rounds=1, only=names, threads=1, plot=plot)
     printed = capsys.readouterr().out
-    assert "64 x 96 px, 20 proposals" in printed
-    assert "allocator as it is" in printed
-    for name in names:
+    assert "64 x 96 px, 20 proposals; 1 threads" in printed
+    for name in ("A naive", "B fast fp32", "pictures/s", "peak MiB", "/ A", "GFLOP/s", "bottom-up path 0."):
         assert name in printed
     assert "torchvision" not in printed
-    assert "bottom-up path 0." in printed
-    assert "GFLOP/s" in printed
+    assert "labels the same, boxes within" in printed
+    with Image.open(plot) as picture:
+        assert picture.size == (920, 530)
 
 
 def test_training_steps_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    bench(model="panet_lite", assignments=TINY, sizes=["64x96"], training=True, rounds=1, only=["naive", "bf16"])
+    bench(model="panet_lite", assignments=TINY, sizes=["64x96"], training=True, rounds=1, only=["bf16"])
     printed = capsys.readouterr().out
     assert "training step, 2 pictures of 64 x 96 px" in printed
-    assert "/ naive" in printed
+    assert "A bf16" in printed
+
+
+@pytest.mark.parametrize(
+    ("sizes", "proposals", "name"),
+    [(["64x96"], None, "a.png"), (["64x96", "96x96"], [10, 20], "a.png"), (["64x96", "96x96"], None, "a.jpg")],
+)
+def test_a_plot_that_cannot_be_is_refused_first(
+    sizes: list[str], proposals: list[int] | None, name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--plot"):
+        bench(model="panet_lite", sizes=sizes, proposals=proposals, plot=tmp_path / name)
 
 
 def test_a_check_prints_the_scores_of_each_form(

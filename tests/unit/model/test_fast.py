@@ -12,9 +12,10 @@ from panet.errors import ConfigError
 from panet.model import fast as fast_form
 from panet.model.build import build_model
 from panet.model.detections import DetectionRule
-from panet.model.fast import fuse_graph, optimise, pick_dtype
+from panet.model.fast import compile_stages, fuse_graph, optimise, pick_dtype
 from panet.model.fold import trace
 from panet.model.fused import FusedConv, FusedLinear
+from panet.structures import ImageBatch
 
 CPU = torch.device("cpu")
 VARIANTS = {
@@ -159,3 +160,29 @@ def test_auto_is_bf16_where_the_hardware_has_it(monkeypatch, has_bf16, dtype):
 def test_a_precision_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match=r"'bf61' is unknown \(did you mean 'bf16'\?\): choose"):
         pick_dtype("bf61", CPU)
+
+
+def test_a_compiled_form_finds_the_same_at_any_size(tiny_config, make_batch, monkeypatch):
+    compile_module = nn.Module.compile
+    # Without the minutes of C++ that the default backend takes: what is tested is what is traced.
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: compile_module(self, backend="eager", **options))
+    model = optimise(plain_model(tiny_config(norm="none")))
+    batches = [make_batch().images, ImageBatch(torch.zeros(1, 3, 96, 64), ((96, 64),), ((96, 64),))]
+    with torch.inference_mode():
+        expected = [model(images) for images in batches]
+        assert compile_stages(model, 64) > 0
+        for images, found in zip(batches, expected, strict=True):
+            for one, other in zip(model(images), found, strict=True):
+                assert torch.equal(one.labels, other.labels)
+                torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=1e-3)
+
+
+def test_what_cannot_be_compiled_is_told(tiny_config, monkeypatch):
+    def fail(self, *args, **kwargs):
+        raise RuntimeError("no compiler\nmore")
+
+    model = plain_model(tiny_config())
+    monkeypatch.setattr(type(model), "__call__", fail)
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: None)
+    with pytest.raises(ConfigError, match=r"--compile: torch\.compile fails here: no compiler; it needs"):
+        compile_stages(model, 64)
