@@ -183,6 +183,9 @@ class DataConfig(Section):
     """Where the pictures are, and how they are prepared for training."""
 
     root: str = ""
+    format: Literal["auto", "coco", "yolo", "voc", "labelme", "cityscapes", "mapillary", "mapillary-v1.2", "masks"] = (
+        Field(default="auto", description="of the data set; auto: as its files are called and lie")
+    )
     train: str | None = Field(default=None, description="annotations, if not where the layout has them")
     val: str | None = None
     train_images: str | None = None

@@ -20,8 +20,8 @@ from panet.cli.memory import SWITCH
 from panet.config import Config, ModelConfig
 from panet.data.batching import make_image_batch
 from panet.data.build import build_normalise, build_test_loader
-from panet.data.coco import read_coco
-from panet.data.layout import find_layout
+from panet.data.formats.reading import read_part
+from panet.data.formats.source import find_source
 from panet.errors import ConfigError, DataError, nearest
 from panet.evaluate.results import with_ids_of
 from panet.evaluate.runner import evaluate
@@ -152,10 +152,10 @@ def time_training(console: Console, plan: BenchPlan, size: Size) -> None:
 
 def compare_scores(console: Console, model_name: str, root: Path) -> None:
     """Print the AP of a model on a data set's val part in fp32 and in bf16, and what the plain network gives."""
-    layout = find_layout(root)
-    if layout.val is None or layout.val.images is None:
+    val = find_source(root).val
+    if val is None:
         raise DataError(f"{root}: has no val part with pictures")
-    dataset = read_coco(layout.val.annotations, layout.val.images)
+    dataset = read_part(val)
     plain, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     loader = build_test_loader(dataset, model_file.config, workers=0)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from panet.data.formats.reading import Part
     from panet.evaluate.coco import Scores
     from panet.structures import TTA, Batch, Views
 
@@ -33,6 +34,7 @@ def evaluate(
     per_class: Annotated[bool, typer.Option("--per-class", help="Print the scores of each class too.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the COCO results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")] = False,
+    kind: Annotated[str | None, typer.Option("--format", help="Format of the folder, if it is unclear.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
@@ -53,16 +55,16 @@ def evaluate(
     if output is not None:
         _check_output(output, overwrite)
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
-    annotations, folder = _find_split(root, split, images)
     console = Console(highlight=False)
+    told, part = _find_part(root, split, images, kind)
+    console.print(told, markup=False, soft_wrap=True)
     if model.lower().endswith(".json"):
         if seen is not None:
             raise ConfigError(f"{printable(model)}: results are scored as they are: leave out the options of TTA")
-        scores, results = _score_file(model, annotations, max_dets, score_threshold)
+        scores, results = _score_file(console, model, part, max_dets, score_threshold)
     else:
-        place = annotations, folder
         scores, results = _score_model(
-            console, model, *place, max_dets, score_threshold, workers, (device, precision), seen
+            console, model, part, max_dets, score_threshold, workers, (device, precision), seen
         )
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
@@ -85,46 +87,52 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise DataError(f"{name}: its folder does not exist: make it, or choose another --output")
 
 
-def _find_split(root: Path, split: str, images: Path | None) -> tuple[Path, Path | None]:
-    """Give the annotations and the folder of pictures; for a JSON file itself, the folder only if it is told."""
-    from panet.data.layout import find_layout
+def _find_part(root: Path, split: str, images: Path | None, kind: str | None) -> tuple[str, "Part | Path"]:
+    """Give the line that tells the format, and the part; of a JSON file without its pictures, the file alone."""
+    from panet.data.formats.source import coco_part, find_source
     from panet.errors import ConfigError, DataError, nearest
 
     if split not in ("train", "val"):
         raise ConfigError(f"split {split!r} is unknown{nearest(split, ('train', 'val'))}: choose train or val")
     if root.is_file():
-        return root, images
-    layout = find_layout(root, **{f"{split}_images": images})
-    part = layout.train if split == "train" else layout.val
+        return f"format: coco ({root.name})", root if images is None else coco_part(root, images)
+    source = find_source(root, kind, **{f"{split}_images": images})
+    part = source.train if split == "train" else source.val
     if part is None:
         other = "val" if split == "train" else "train"
         raise DataError(f"{root}: has no {split} part: add --split {other}, or give the JSON file itself")
-    return part.annotations, part.images
+    return str(source), part
 
 
 def _score_file(
-    results_path: str, annotations: Path, max_dets: int, score_threshold: float
+    console: "Console", results_path: str, part: "Part | Path", max_dets: int, score_threshold: float
 ) -> tuple["Scores", list[dict[str, Any]]]:
-    """Score a file of COCO results; pictures are not needed."""
+    """Score a file of COCO results; of COCO JSON, the pictures are not needed."""
+    from panet.cli.sources import ReadingDisplay
     from panet.data.documents import read_json
+    from panet.data.formats.reading import read_part
     from panet.data.images import printable
     from panet.errors import DataError
     from panet.evaluate.coco import kinds_of, score
     from panet.evaluate.results import read_results
 
+    place = part if isinstance(part, Path) else part.place
     results = read_results(results_path)
-    document = read_json(annotations)
+    if isinstance(part, Path) or place.suffix.lower() == ".json":
+        document = read_json(place)
+    else:
+        display = ReadingDisplay(console)
+        document = read_part(part, display.track, display.warn).document
     try:
         return score(document, results, kinds_of(results), max_dets, score_threshold), results
     except DataError as error:
-        raise DataError(f"{printable(results_path)} and {printable(annotations)}: {error}") from error
+        raise DataError(f"{printable(results_path)} and {printable(place)}: {error}") from error
 
 
 def _score_model(
     console: "Console",
     model_name: str,
-    annotations: Path,
-    images: Path | None,
+    part: "Part | Path",
     max_dets: int,
     score_threshold: float,
     workers: int,
@@ -133,8 +141,9 @@ def _score_model(
 ) -> tuple["Scores", list[dict[str, Any]]]:
     from rich.progress import Progress
 
+    from panet.cli.sources import ReadingDisplay
     from panet.data.build import build_test_loader, build_view_loader
-    from panet.data.coco import read_coco
+    from panet.data.formats.reading import read_part
     from panet.errors import DataError
     from panet.evaluate.coco import Scores
     from panet.evaluate.results import with_ids_of
@@ -146,9 +155,10 @@ def _score_model(
     model_path(model_name)
     device = pick_device(place[0])
     dtype = pick_dtype(place[1], device)
-    if images is None:
-        raise DataError(f"{annotations}: the folder of its pictures is not known: add --images FOLDER")
-    dataset = read_coco(annotations, images)
+    if isinstance(part, Path):
+        raise DataError(f"{part}: the folder of its pictures is not known: add --images FOLDER")
+    display = ReadingDisplay(console)
+    dataset = read_part(part, display.track, display.warn)
     model, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     if tta is None:

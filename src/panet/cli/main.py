@@ -19,6 +19,7 @@ from panet import __version__
 from panet.cli.ablate import ablate
 from panet.cli.bench import bench
 from panet.cli.config import show_config
+from panet.cli.convert import convert_dataset
 from panet.cli.demo import demo
 from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
@@ -52,6 +53,7 @@ app.command("eval", short_help="Print the AP of a model on a data set.")(evaluat
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
 app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
+app.command("convert", short_help="Write a data set in another format.")(convert_dataset)
 app.command("ablate", short_help="Measure what each part of PANet is worth on a data set.")(ablate)
 app.command("bench", short_help="Measure how fast a model is here.")(bench)
 app.command("config", short_help="Print the settings of a model.")(show_config)

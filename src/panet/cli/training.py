@@ -10,12 +10,14 @@ from rich.console import Console
 from torch import nn
 
 from panet import __version__
+from panet.cli.sources import ReadingDisplay
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
 from panet.data.build import build_test_loader, build_train_loader, steps_per_epoch
-from panet.data.coco import CocoDataset, read_coco
+from panet.data.coco import CocoDataset
+from panet.data.formats.reading import read_part
+from panet.data.formats.source import find_source
 from panet.data.images import printable
-from panet.data.layout import find_layout
 from panet.errors import ConfigError, DataError
 from panet.evaluate.runner import evaluate
 from panet.evaluate.table import metric_table
@@ -69,7 +71,7 @@ def run_training(
     console = Console(highlight=False)
     device = pick_device(config.train.device)
     start = None if init is None else load_model(init)
-    splits = read_splits(config)
+    splits = read_splits(config, console)
     config = fit_classes(config, splits.train.label_map)
     folder = make_folder()
     if resume:
@@ -91,20 +93,23 @@ def run_training(
     _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
 
 
-def read_splits(config: Config) -> Splits:
-    """Read the data set.
+def read_splits(config: Config, console: Console) -> Splits:
+    """Read the data set; print its format, and what is odd about it.
 
     Raises:
         DataError: there is no train part, nothing to learn in it, or the val part has other classes.
     """
     data = config.data
-    layout = find_layout(data.root, data.train, data.val, data.train_images, data.val_images)
-    if layout.train is None:
+    kind = None if data.format == "auto" else data.format
+    source = find_source(data.root, kind, data.train, data.val, data.train_images, data.val_images)
+    if source.train is None:
         raise DataError(f"{data.root}: has no train part; set data.train to its annotations")
-    training = read_coco(layout.train.annotations, layout.train.images)
+    _print(console, str(source))
+    display = ReadingDisplay(console)
+    training = read_part(source.train, display.track, display.warn)
     if training.annotations.num_objects == 0:
-        raise DataError(f"{layout.train.annotations}: no picture has an object: there is nothing to learn")
-    validation = None if layout.val is None else read_coco(layout.val.annotations, layout.val.images)
+        raise DataError(f"{source.train.place}: no picture has an object: there is nothing to learn")
+    validation = None if source.val is None else read_part(source.val, display.track, display.warn)
     if validation is not None and validation.label_map != training.label_map:
         raise DataError(
             f"{validation.path}: its categories ({_list(validation.label_map)}) are not those of "

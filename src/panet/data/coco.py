@@ -12,11 +12,12 @@ from panet.data.annotations import AnnotationTable, ObjectRecord
 from panet.data.documents import read_json
 from panet.data.image_table import ImageTable
 from panet.data.images import printable, read_size
+from panet.data.problems import Outcome, Problem
 from panet.data.records import ImageRecord, read_image_record, read_object
 from panet.errors import DataError
 from panet.structures import LabelMap
 
-__all__ = ["CocoDataset", "ImageRecord", "read_coco"]
+__all__ = ["CocoDataset", "ImageRecord", "read_coco", "read_document"]
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,33 @@ def read_coco(json_path: Path, images_dir: Path) -> CocoDataset:
     Raises:
         DataError: the file cannot be read as COCO, or items in it are bad; `.problems` lists all of them.
     """
-    json_path, images_dir = Path(json_path), Path(images_dir)
+    json_path = Path(json_path)
+    return read_document(json_path, read_json(json_path), Path(images_dir))
+
+
+def read_document(json_path: Path, document: object, images_dir: Path, found: Sequence[Problem] = ()) -> CocoDataset:
+    """Check a COCO document that is in memory, as `read_coco` does.
+
+    Args:
+        json_path: where it comes from, for messages.
+        document: as JSON gives it.
+        images_dir: the folder its file names start from.
+        found: what was wrong with items that were left out of it; told together with the rest.
+
+    Raises:
+        DataError: as for `read_coco`.
+    """
     name = printable(json_path)
-    document = read_json(json_path)
     if not isinstance(document, dict):
         raise DataError(f"{name}: the top level is a {type(document).__name__}; COCO needs an object")
     rows = {key: _rows(name, document, key) for key in ("images", "annotations", "categories")}
     label_map = _read_categories(name, rows["categories"])
     if not images_dir.is_dir():
         raise DataError(f"{name}: its folder of pictures {printable(images_dir)} does not exist")
-    if not rows["images"]:
+    problems = [str(problem) for problem in found if problem.outcome is not Outcome.WARN]
+    if not rows["images"] and not problems:
         raise DataError(f"{name}: lists no images")
 
-    problems: list[str] = []
     images = _read_images(name, rows["images"], images_dir, problems)
     known = {row["id"] for row in rows["images"] if isinstance(row, dict) and _is_id(row.get("id"))}
     objects = _read_objects(name, rows["annotations"], images, known, label_map, problems)

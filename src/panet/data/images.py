@@ -1,6 +1,7 @@
 """Picture files -> upright RGB pixels. Nothing is trusted: formats are named, sizes are checked before decoding."""
 
 import glob
+import io
 import struct
 import warnings
 import zlib
@@ -18,7 +19,7 @@ from panet.errors import DataError
 from panet.ops.rle import MAX_PIXELS
 from panet.structures import Size
 
-__all__ = ["EXTENSIONS", "list_images", "printable", "read_image", "read_size", "to_pixels"]
+__all__ = ["EXTENSIONS", "list_images", "printable", "read_image", "read_label_map", "read_size", "to_pixels"]
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -74,6 +75,30 @@ def to_pixels(image: Image.Image, name: str | Path) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)  # lies channels last: resizing it takes half the time
 
 
+def read_label_map(path: str | Path, content: bytes | None = None) -> NDArray[np.integer]:
+    """Read a PNG or TIFF whose pixels are numbers, not colours: (H, W) integers, or (H, W, 3) uint8 if they are RGB.
+
+    A palette picture gives its indices. Pixels lie as they are stored: nothing is turned or stretched.
+
+    Args:
+        path: the file, or what errors call it.
+        content: the file's bytes, where they came by another way.
+    Raises:
+        DataError: as for `read_image`; or pixels that cannot be numbers, a lossy format, several pages.
+    """
+    name = printable(path)
+    with _opened(path, content) as image:
+        if image.format not in ("PNG", "TIFF"):
+            raise DataError(f"{name}: a {image.format} does not keep numbers exactly; save it as PNG")
+        if getattr(image, "n_frames", 1) > 1:
+            raise DataError(f"{name}: holds {getattr(image, 'n_frames', 1)} pages; save one label map a file")
+        if image.mode not in (*_DEEP_MODES, "1", "L", "P", "RGB"):
+            raise DataError(f"{name}: its pixels are {image.mode}, not numbers; save it as a PNG of 8 or 16 bits")
+        image.load()
+        pixels = np.array(image)
+        return pixels.astype(np.uint8) if image.mode == "1" else pixels
+
+
 def read_size(path: str | Path) -> Size:
     """Give the upright (height, width) from a picture's header; DataError as for `read_image`."""
     with _opened(path) as image:
@@ -105,14 +130,17 @@ def printable(text: str | Path) -> str:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open a picture; every failure inside becomes a DataError that names it."""
     name = printable(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
             # From a stream: given a path, Pillow maps an uncompressed TIFF and scrambles it if it must be turned.
-            with open(path, "rb") as stream, Image.open(stream, formats=_FORMATS) as image:
+            with (
+                open(path, "rb") if content is None else io.BytesIO(content) as stream,
+                Image.open(stream, formats=_FORMATS) as image,
+            ):
                 width, height = image.size
                 if not 0 < width * height <= MAX_PIXELS:
                     raise DataError(
