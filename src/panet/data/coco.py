@@ -107,10 +107,10 @@ def read_document(json_path: Path, document: object, images_dir: Path, found: Se
     label_map = _read_categories(name, rows["categories"])
     if not images_dir.is_dir():
         raise DataError(f"{name}: its folder of pictures {printable(images_dir)} does not exist")
-    problems = [str(problem) for problem in found if problem.outcome is not Outcome.WARN]
-    if not rows["images"] and not problems:
+    if not rows["images"]:
         raise DataError(f"{name}: lists no images")
 
+    problems = [str(problem) for problem in found if problem.outcome is not Outcome.WARN]
     images = _read_images(name, rows["images"], images_dir, problems)
     known = {row["id"] for row in rows["images"] if isinstance(row, dict) and _is_id(row.get("id"))}
     objects = _read_objects(name, rows["annotations"], images, known, label_map, problems)

@@ -74,9 +74,9 @@ def check_destination(destination: Path, sources: list[Path], *, overwrite: bool
         DataError: says why not.
     """
     name = printable(destination)
-    place = destination.resolve()
+    place = Path(os.path.realpath(destination))
     for source in sources:
-        own = source.resolve()
+        own = Path(os.path.realpath(source))
         if place.is_relative_to(own) or own.is_relative_to(place):
             raise DataError(f"{name}: is in the data set's folder, or around it; name a folder elsewhere")
     if not destination.exists() and not destination.is_symlink():
@@ -127,7 +127,7 @@ def _place_pictures(dataset: CocoDataset, folder: Path, *, link: bool, track: Tr
         place = folder / names[index]
         place.parent.mkdir(parents=True, exist_ok=True)
         if link:
-            place.symlink_to(image.path.resolve())
+            place.symlink_to(os.path.realpath(image.path))
         else:
             shutil.copyfile(image.path, place)
         yield Written(names[index], image, dataset.annotations[index])

@@ -138,8 +138,11 @@ def _find_picture(root: Path, path: Path, document: dict[str, Any]) -> str:
     found = inside(root, (path.parent.relative_to(root) / stated.replace("\\", "/")).as_posix())
     if found is None or Path(stated).is_absolute():
         raise DataError(f"imagePath {printable(stated)} leads out of {printable(root)}; keep the pictures below it")
-    if found.is_file():
-        return found.relative_to(root).as_posix()
+    try:
+        if found.is_file():
+            return found.relative_to(root).as_posix()
+    except OSError as error:
+        raise DataError(f"imagePath {printable(stated[:60])}: {error.strerror}") from error
     hint = nearest(found.name, [entry.name for entry in found.parent.glob("*") if entry.suffix != ".json"])
     if document["imageData"]:
         hint += "; its pixels are in the file's imageData: write them to that file"

@@ -12,7 +12,18 @@ from panet.errors import DataError
 from panet.ops.rle import Positions, measure_area, measure_box, write_positions
 from panet.structures import Size
 
-__all__ = ["Draft", "Part", "Reading", "Track", "find_pictures", "inside", "read_part", "untracked", "why"]
+__all__ = [
+    "Draft",
+    "Part",
+    "Reading",
+    "Track",
+    "find_pictures",
+    "inside",
+    "read_part",
+    "unreadable",
+    "untracked",
+    "why",
+]
 
 _T = TypeVar("_T")
 
@@ -63,10 +74,16 @@ def read_part(
     Raises:
         DataError: as `read_document`; or a file of the format cannot be read.
     """
-    document, problems = part.read(track)
+    try:
+        document, problems = part.read(track)
+    except OSError as error:
+        raise unreadable(error) from error
     for problem in problems:
         if problem.outcome is Outcome.WARN:
             on_warning(problem)
+    bad = [str(problem) for problem in problems if problem.outcome is not Outcome.WARN]
+    if bad and not (document["images"] and document["categories"]):  # that nothing is left is not what to tell
+        raise DataError(bad[0] + (f" (and {len(bad) - 1} more problems)" if len(bad) > 1 else ""), bad)
     return read_document(part.place, document, part.images, problems)
 
 
@@ -140,6 +157,11 @@ class Draft:
 def why(error: DataError, path: Path) -> str:
     """Give an error's text without the file's name in front."""
     return str(error).removeprefix(f"{printable(path)}: ")
+
+
+def unreadable(error: OSError) -> DataError:
+    """Give the line that tells which file or folder the system would not read."""
+    return DataError(f"{printable(str(error.filename))}: cannot be read ({error.strerror})")
 
 
 def find_pictures(folder: Path, *, nested: bool = False) -> list[str]:

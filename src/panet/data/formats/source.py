@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from panet.data.documents import read_json
 from panet.data.formats import cityscapes, label_maps, labelme, mapillary, voc, yolo
-from panet.data.formats.reading import Part, Reading, Track
+from panet.data.formats.reading import Part, Reading, Track, unreadable
 from panet.data.images import printable
 from panet.data.layout import Layout, Split, find_layout
 from panet.errors import ConfigError, DataError, nearest
@@ -103,7 +103,10 @@ def find_source(
     if given is not None:
         raise ConfigError(f"data.{given}: goes with the format coco; {printable(folder)} is {kind}")
     entry = next(entry for entry in _OTHERS if entry.name == kind)
-    parts = [entry.find(folder, split) for split in ("train", "val")]
+    try:
+        parts = [entry.find(folder, split) for split in ("train", "val")]
+    except OSError as error:
+        raise unreadable(error) from error
     if parts[0] is None and parts[1] is None:
         raise DataError(
             f"{printable(folder)}: no train and no val part of the format {kind}; looked for {entry.looked_for}"
@@ -131,7 +134,10 @@ def _detect(root: Path) -> tuple[str, str]:
     """Give the one format that fits, and what it was recognised by; nothing is decoded."""
     found = [path.relative_to(root).as_posix() for pattern in _COCO_PATTERNS for path in sorted(root.glob(pattern))]
     fits = {_COCO: found[0]} if found else {}
-    fits |= {entry.name: evidence for entry in _OTHERS if (evidence := entry.fit(root))}
+    try:
+        fits |= {entry.name: evidence for entry in _OTHERS if (evidence := entry.fit(root))}
+    except OSError as error:
+        raise unreadable(error) from error
     name = printable(root)
     if len(fits) > 1:
         both = " and ".join(f"{kind} ({printable(evidence)})" for kind, evidence in fits.items())

@@ -86,9 +86,9 @@ def _locate(path: Path, key: str, root: Path, base: Path, name: object) -> Path:
     where = f"{printable(path)}: {key}: {printable(str(name))}"
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: must be a folder of pictures, a .txt list of them, or a list of such")
-    while name.startswith("../") and not (base / name).resolve().is_relative_to(root.resolve()):
+    while name.startswith("../") and inside(root, (base.relative_to(root) / name).as_posix()) is None:
         name = name[3:]  # Roboflow's paths start one folder too high
-    found = inside(base, name)
+    found = inside(root, (base.relative_to(root) / name).as_posix())
     if found is None:
         raise DataError(f"{where}: leads out of {printable(root)}; write it relative to the folder of the YAML file")
     if not found.exists():
