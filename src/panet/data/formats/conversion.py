@@ -52,18 +52,16 @@ def convert(
     check_destination(destination, sources, overwrite=overwrite)
     datasets = {split: read_part(part, track, on_warning) for split, part in parts.items()}
     _check_classes(datasets, target_name)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
-        tallies = _write(datasets, target_name, staging, link=link, track=track)
-        staging.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        if destination.exists():
-            shutil.rmtree(destination)
-        os.replace(staging, destination)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as staging:
+            root = Path(staging) / destination.name
+            tallies = _write(datasets, target_name, root, link=link, track=track)
+            if destination.exists():
+                shutil.rmtree(destination)
+            os.replace(root, destination)
     except OSError as error:
         raise DataError(f"{printable(destination)}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return tallies
 
 
