@@ -4,7 +4,7 @@ The rings of a mask are joined by lines that go there and back: they are crossed
 change no pixel. Formats that hold one polygon an object, without holes, hold any mask this way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from panet.ops.polygons import Polygon
 
 __all__ = ["join_polygons", "join_rings"]
 
-_MAX_PAIRS = 1 << 22  # distances looked at at once
+_LOOKED_BACK = 5_000  # corners; the masks of objects have fewer, and noise must not take long
 
 Points = NDArray[np.int64]
 
@@ -24,34 +24,34 @@ def join_polygons(polygons: Sequence[Polygon]) -> Points:
 
 
 def join_rings(rings: Sequence[Points]) -> Points:
-    """Join closed rings of corners (x, y) into one, each to the nearest corner of those before it.
+    """Join closed rings of corners (x, y) into one: from the top, each to the nearest corner of those before it.
 
     Args:
         rings: at least one, (P_i, 2) each.
-    Returns: (sum P_i + 2 * number of lines, 2).
+    Returns: (sum P_i + 2 * (number of rings - 1), 2).
     """
-    outline = rings[0]
-    # Of each ring that is not joined yet: squared distance to the outline, nearest corner there, nearest of its own.
-    nearest = {number: _nearest(outline, ring) for number, ring in enumerate(rings[1:], start=1)}
-    while nearest:
-        number = min(nearest, key=lambda other: nearest[other][0])
-        _, here, there = nearest.pop(number)
-        ring = np.roll(rings[number], -there, axis=0)
-        outline = np.concatenate([outline[: here + 1], ring, ring[:1], outline[here:]])
-        for other, (distance, place, own) in nearest.items():
-            moved = (distance, place if place <= here else place + len(ring) + 2, own)
-            found = _nearest(ring, rings[other])
-            nearest[other] = min(moved, (found[0], here + 1 + found[1], found[2]))
+    turned = sorted((_from_top(ring) for ring in rings), key=lambda ring: (int(ring[0, 1]), int(ring[0, 0])))
+    corners = np.concatenate(turned)
+    stops = np.cumsum([len(ring) for ring in turned]).tolist()
+    joined: dict[int, list[list[int]]] = {}  # corner -> the rings that hang on it, there and back
+    for start, stop in zip(stops[:-1], stops[1:], strict=True):
+        first = max(0, start - _LOOKED_BACK)
+        nearest = first + int(((corners[first:start] - corners[start]) ** 2).sum(axis=1).argmin())
+        joined.setdefault(nearest, []).append([*range(start, stop), start, nearest])
+
+    path: list[int] = []
+    ways: list[Iterator[int]] = [iter(range(stops[0]))]
+    while ways:
+        corner = next(ways[-1], None)
+        if corner is None:
+            ways.pop()
+            continue
+        path.append(corner)
+        ways.extend(map(iter, joined.pop(corner, [])))
+    outline: Points = corners[path]
     return outline
 
 
-def _nearest(outline: Points, ring: Points) -> tuple[int, int, int]:
-    """Give the squared distance of the nearest corners, and the places of both."""
-    best = (np.iinfo(np.int64).max, 0, 0)
-    step = max(1, _MAX_PAIRS // len(ring))
-    for first in range(0, len(outline), step):
-        distances = ((outline[first : first + step, None] - ring[None]) ** 2).sum(axis=2)
-        place = int(distances.argmin())
-        here, there = divmod(place, len(ring))
-        best = min(best, (int(distances[here, there]), first + here, there))
-    return best
+def _from_top(ring: Points) -> Points:
+    """Turn a ring so that it starts with its leftmost corner of the topmost."""
+    return np.roll(ring, -int(np.lexsort((ring[:, 0], ring[:, 1]))[0]), axis=0)
