@@ -1,5 +1,6 @@
 """`panet convert`: a data set -> one of another format."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,19 +33,22 @@ def convert_dataset(
     from panet.data.images import printable
 
     console = Console(highlight=False)
-    told, parts, sources = _find_parts(source, split, kind, images)
-    console.print(told, markup=False, soft_wrap=True)
     display = ReadingDisplay(console, "converting")
-    tallies = convert(
-        parts,
-        to,
-        destination,
-        sources,
-        link=link,
-        overwrite=overwrite,
-        track=display.track,
-        on_warning=display.warn,
-    )
+    with tempfile.TemporaryDirectory(prefix="panet-") as folder:
+        stored = Path(folder)
+        told, parts, sources = _find_parts(source, split, kind, images, stored)
+        console.print(told, markup=False, soft_wrap=True)
+        tallies = convert(
+            parts,
+            to,
+            destination,
+            sources,
+            link=link,
+            overwrite=overwrite,
+            stored=stored,
+            track=display.track,
+            on_warning=display.warn,
+        )
     for name, tally in tallies.items():
         for line in _describe(name, tally, to):
             console.print(line, markup=False, soft_wrap=True)
@@ -52,7 +56,7 @@ def convert_dataset(
 
 
 def _find_parts(
-    source: Path, split: str | None, kind: str | None, images: Path | None
+    source: Path, split: str | None, kind: str | None, images: Path | None, stored: Path
 ) -> tuple[str, dict[str, "Part"], list[Path]]:
     """Give the line that tells the format, the parts, and the folders that are read."""
     from panet.data.formats.source import coco_part, find_source
@@ -67,13 +71,14 @@ def _find_parts(
         return f"format: coco ({source.name})", {split or "train": part}, [images]
     if images is not None:
         raise ConfigError("--images: goes with a COCO JSON file as SRC, not with a folder")
-    found = find_source(source, kind)
+    found = find_source(source, kind, stored=stored)
     parts = {name: part for name, part in (("train", found.train), ("val", found.val)) if part is not None}
     if split is not None:
         if split not in parts:
             raise DataError(f"{source}: has no {split} part")
         parts = {split: parts[split]}
-    return str(found), parts, [source, *(part.images for part in parts.values())]
+    folders = [part.images for part in parts.values() if part.images != stored]
+    return str(found), parts, [source, *folders]
 
 
 def _describe(name: str, tally: "Tally", to: str) -> list[str]:

@@ -5,6 +5,7 @@ change no pixel. Formats that hold one polygon an object, without holes, hold an
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def join_rings(rings: Sequence[Points]) -> Points:
     corners = np.concatenate(turned)
     stops = np.cumsum([len(ring) for ring in turned]).tolist()
     joined: dict[int, list[list[int]]] = {}  # corner -> the rings that hang on it, there and back
-    for start, stop in zip(stops[:-1], stops[1:], strict=True):
+    for start, stop in pairwise(stops):
         first = max(0, start - _LOOKED_BACK)
         nearest = first + int(((corners[first:start] - corners[start]) ** 2).sum(axis=1).argmin())
         joined.setdefault(nearest, []).append([*range(start, stop), start, nearest])

@@ -1,5 +1,6 @@
 """`panet convert`, and the format that `panet train` and `panet eval` find, print and can be told."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -145,3 +146,43 @@ def test_the_command_is_listed_without_loading_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--to" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--link", "--copy"])
+def test_pictures_that_labelme_keeps_in_its_files_alone_are_written_out(
+    shapes: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["convert", "shapes", "new", "--to", "labelme"]) == 0
+    before = {}
+    for path in sorted(Path("new/train").glob("*.json"))[:2]:
+        document = json.loads(path.read_text())
+        picture = path.parent / document["imagePath"]
+        before[picture.name] = picture.read_bytes()
+        document["imageData"] = base64.b64encode(picture.read_bytes()).decode()
+        path.write_text(json.dumps(document))
+        picture.unlink()
+    Path("results.json").write_text("[]")
+    assert run(["eval", "results.json", "new", "--split", "train"]) == 2
+    assert "its pixels are in the file's imageData: `panet convert` writes them out" in capsys.readouterr().err
+    left = sorted(path for path in Path("new").rglob("*"))
+    assert run(["convert", "new", "again", "--to", "coco", option]) == 0
+    assert sorted(path for path in Path("new").rglob("*")) == left
+    for name, content in before.items():
+        place = Path("again/images/train") / name
+        assert place.read_bytes() == content
+        assert not place.is_symlink()
+    linked = [path for path in Path("again/images").rglob("*.*") if path.is_symlink()]
+    assert len(linked) == (3 if option == "--link" else 0)
+    assert all(path.resolve().is_relative_to(Path("new").resolve()) for path in linked)
+
+
+def test_image_data_that_is_broken_is_told(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["convert", "shapes", "new", "--to", "labelme"]) == 0
+    path = min(Path("new/train").glob("*.json"))
+    document = json.loads(path.read_text())
+    (path.parent / document["imagePath"]).unlink()
+    for content, why in (("!", "its imageData is not base64"), ("AAAA", "is no picture")):
+        path.write_text(json.dumps({**document, "imageData": content}))
+        capsys.readouterr()
+        assert run(["convert", "new", "again", "--to", "coco"]) == 2
+        assert why in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_the_reference_code_draws_the_same(seed):
 
 def test_each_ring_is_joined_at_its_nearest_corner():
     square = np.array([[0, 0], [2, 0], [2, 2], [0, 2]])
-    near, far = square + [4, 0], square + [20, 0]
+    near, far = square + np.array([4, 0]), square + np.array([20, 0])
     outline = join_rings([square, far, near])
     assert len(outline) == 3 * 4 + 2 * 2
     steps = np.abs(np.diff(np.append(outline, outline[:1], axis=0), axis=0)).sum(axis=1)

@@ -27,6 +27,7 @@ def convert(
     *,
     link: bool = False,
     overwrite: bool = False,
+    stored: Path | None = None,
     track: Track,
     on_warning: Callable[[Problem], None],
 ) -> dict[str, Tally]:
@@ -39,6 +40,7 @@ def convert(
         sources: the folders that are read, below which nothing is written.
         link: pictures are symbolic links to those of the source, not copies.
         overwrite: replace a folder that an earlier conversion wrote.
+        stored: the folder that was given to `find_source`; pictures that were written there are always copied.
         track: goes through the files that are read, and the pictures that are written.
         on_warning: takes what is odd in the source but used.
 
@@ -56,7 +58,7 @@ def convert(
         destination.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as staging:
             root = Path(staging) / destination.name
-            tallies = _write(datasets, target_name, root, link=link, track=track)
+            tallies = _write(datasets, target_name, root, link=link, stored=stored, track=track)
             if destination.exists():
                 shutil.rmtree(destination)
             os.replace(root, destination)
@@ -101,7 +103,7 @@ def _check_classes(datasets: dict[str, CocoDataset], target_name: str) -> None:
 
 
 def _write(
-    datasets: dict[str, CocoDataset], target_name: str, root: Path, *, link: bool, track: Track
+    datasets: dict[str, CocoDataset], target_name: str, root: Path, *, link: bool, stored: Path | None, track: Track
 ) -> dict[str, Tally]:
     target = TARGETS[target_name]
     tallies: dict[str, Tally] = {}
@@ -109,7 +111,8 @@ def _write(
         tally = tallies[split] = Tally()
         folder = root / target.pictures.format(split=split)
         folder.mkdir(parents=True, exist_ok=True)
-        target.write(root, split, _place_pictures(dataset, folder, link=link, track=track), dataset.label_map, tally)
+        pictures = _place_pictures(dataset, folder, link=link, stored=stored, track=track)
+        target.write(root, split, pictures, dataset.label_map, tally)
     label_map = next(iter(datasets.values())).label_map
     target.finish(root, list(datasets), label_map)
     record = {"format": target_name, "parts": {split: vars(tally) for split, tally in tallies.items()}}
@@ -117,17 +120,20 @@ def _write(
     return tallies
 
 
-def _place_pictures(dataset: CocoDataset, folder: Path, *, link: bool, track: Track) -> Iterator[Written]:
+def _place_pictures(
+    dataset: CocoDataset, folder: Path, *, link: bool, stored: Path | None, track: Track
+) -> Iterator[Written]:
     """Copy or link each picture, and give what is on it."""
     names = _new_names([image.file_name for image in dataset.images])
     for index in track(range(len(dataset))):
         image = dataset.images[index]
         place = folder / names[index]
         place.parent.mkdir(parents=True, exist_ok=True)
-        if link:
-            place.symlink_to(os.path.realpath(image.path))
+        real = Path(os.path.realpath(image.path))
+        if link and not (stored is not None and real.is_relative_to(os.path.realpath(stored))):
+            place.symlink_to(real)
         else:
-            shutil.copyfile(image.path, place)
+            shutil.copyfile(real, place)
         yield Written(names[index], image, dataset.annotations[index])
 
 

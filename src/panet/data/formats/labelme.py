@@ -4,6 +4,7 @@ Shapes of one label and one `group_id` are parts of one object; without a group,
 by COCO's rule; a rectangle is its four corners, a circle a polygon at most 0.05 px off it, a mask its pixels.
 """
 
+import base64
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -37,8 +38,15 @@ def fit_labelme(root: Path) -> str:
     return found.relative_to(root).as_posix() if found is not None else ""
 
 
-def find_labelme(root: Path, split: str) -> Part | None:
-    """Find a part: the JSON files in its folder, or for train those in `root` where neither part has a folder."""
+def find_labelme(root: Path, split: str, stored: Path | None = None) -> Part | None:
+    """Find a part: the JSON files in its folder, or for train those in `root` where neither part has a folder.
+
+    Args:
+        root: the data set's folder.
+        split: train or val.
+        stored: an empty folder elsewhere, for pictures that are in the JSON files alone (`imageData`): with it, all
+            pictures are links in there, or are written there. Without it, such pictures are missing.
+    """
     files = {part: _list_files(root, part) for part in _FOLDERS}
     if not any(files.values()):
         files["train"] = sorted(root.glob("*.json"))
@@ -46,7 +54,7 @@ def find_labelme(root: Path, split: str) -> Part | None:
         return None
     others = [path for part, paths in files.items() if part != split for path in paths]
     folder = next((root / name for name in _FOLDERS[split] if (root / name) in files[split][0].parents), root)
-    return Part(folder, root, partial(_read, root, files[split], others))
+    return Part(folder, stored or root, partial(_read, root, files[split], others, stored))
 
 
 def _list_files(root: Path, split: str) -> list[Path]:
@@ -60,7 +68,7 @@ def _is_labelme(path: Path) -> bool:
     return b'"shapes"' in content and b'"imagePath"' in content
 
 
-def _read(root: Path, files: list[Path], others: list[Path], track: Track) -> Reading:
+def _read(root: Path, files: list[Path], others: list[Path], stored: Path | None, track: Track) -> Reading:
     told: list[tuple[Path, str]] = []
     documents: dict[Path, dict[str, Any]] = {}
     for path in track(files):
@@ -74,7 +82,7 @@ def _read(root: Path, files: list[Path], others: list[Path], track: Track) -> Re
         draft.tell(Outcome.DROP_IMG, "file-unreadable", path, "", reason)
     numbers = {name: number for number, name in enumerate(names, start=1)}
     for path, document in documents.items():
-        _add(draft, root, path, document, numbers)
+        _add(draft, root, path, document, numbers, stored)
     return draft.finish()
 
 
@@ -111,13 +119,15 @@ def _labels(document: dict[str, Any]) -> Iterator[str]:
             yield label
 
 
-def _add(draft: Draft, root: Path, path: Path, document: dict[str, Any], numbers: dict[str, int]) -> None:
+def _add(
+    draft: Draft, root: Path, path: Path, document: dict[str, Any], numbers: dict[str, int], stored: Path | None
+) -> None:
     try:
-        name = _find_picture(root, path, document)
+        name = _find_picture(root, path, document, stored)
     except DataError as error:
         draft.tell(Outcome.DROP_IMG, "picture-missing", path, "", str(error))
         return
-    size = draft.measure(root / name)
+    size = draft.measure((stored or root) / name)
     if size is None:
         return
     stated = (document.get("imageHeight"), document.get("imageWidth"))
@@ -130,23 +140,41 @@ def _add(draft: Draft, root: Path, path: Path, document: dict[str, Any], numbers
         _add_object(draft, (image_id, numbers[label]), size, path, document["shapes"], places)
 
 
-def _find_picture(root: Path, path: Path, document: dict[str, Any]) -> str:
-    """Give the picture that a file is about, below `root`."""
+def _find_picture(root: Path, path: Path, document: dict[str, Any], stored: Path | None) -> str:
+    """Give the picture that a file is about, below `root` or, where that is given, below `stored`."""
     stated = document.get("imagePath")
     if not isinstance(stated, str) or not stated:
         raise DataError("has no 'imagePath', the name of its picture")
     found = inside(root, (path.parent.relative_to(root) / stated.replace("\\", "/")).as_posix())
     if found is None or Path(stated).is_absolute():
         raise DataError(f"imagePath {printable(stated)} leads out of {printable(root)}; keep the pictures below it")
+    name = found.relative_to(root).as_posix()
     try:
+        if stored is not None and (found.is_file() or document["imageData"]):
+            _store(stored / name, found, path)
+            return name
         if found.is_file():
-            return found.relative_to(root).as_posix()
+            return name
     except OSError as error:
         raise DataError(f"imagePath {printable(stated[:60])}: {error.strerror}") from error
     hint = nearest(found.name, [entry.name for entry in found.parent.glob("*") if entry.suffix != ".json"])
     if document["imageData"]:
-        hint += "; its pixels are in the file's imageData: write them to that file"
+        hint += "; its pixels are in the file's imageData: `panet convert` writes them out"
     raise DataError(f"its picture {printable(stated)} is not there{hint}")
+
+
+def _store(place: Path, found: Path, path: Path) -> None:
+    """Make a picture a link at `place`, or write it there from the JSON file's imageData."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():  # two files about one picture
+        return
+    if found.is_file():
+        place.symlink_to(found.absolute())
+        return
+    try:
+        place.write_bytes(base64.b64decode(read_json(path)["imageData"], validate=True))
+    except ValueError as error:
+        raise DataError(f"its imageData is not base64 ({error})") from error
 
 
 def _group(draft: Draft, path: Path, rows: list[Any], numbers: dict[str, int]) -> dict[tuple[str, object], list[int]]:

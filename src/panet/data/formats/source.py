@@ -75,6 +75,7 @@ def find_source(
     val: str | Path | None = None,
     train_images: str | Path | None = None,
     val_images: str | Path | None = None,
+    stored: Path | None = None,
 ) -> Source:
     """Find out a data set's format, and its parts.
 
@@ -82,6 +83,7 @@ def find_source(
         root: the data set's folder.
         kind: the format, one of `FORMATS`; None: as the names of files and folders say.
         train, val, train_images, val_images: as for `find_layout`; they go with COCO only, and mean it.
+        stored: as for `find_labelme`.
 
     Raises:
         ConfigError: the format is unknown, or a setting does not go with it.
@@ -103,8 +105,9 @@ def find_source(
     if given is not None:
         raise ConfigError(f"data.{given}: goes with the format coco; {printable(folder)} is {kind}")
     entry = next(entry for entry in _OTHERS if entry.name == kind)
+    find = partial(labelme.find_labelme, stored=stored) if kind == "labelme" else entry.find
     try:
-        parts = [entry.find(folder, split) for split in ("train", "val")]
+        parts = [find(folder, split) for split in ("train", "val")]
     except OSError as error:
         raise unreadable(error) from error
     if parts[0] is None and parts[1] is None:

@@ -129,7 +129,7 @@ CASES = [
     (
         "labelme",
         {"train/a.png": None, "train/a.json": labelme([SQUARE], imageData="AAAA")},
-        r"its picture a\.png is not there; its pixels are in the file's imageData: write them to that file",
+        r"its picture a\.png is not there; its pixels are in the file's imageData: `panet convert` writes them out",
     ),
     (
         "labelme",

@@ -135,6 +135,11 @@ def test_an_existing_folder_is_kept_unless_a_conversion_wrote_it(crowded, tmp_pa
     assert (other / "thesis").is_dir()
     (tmp_path / "empty").mkdir()
     run(crowded, tmp_path / "empty", "yolo")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(other)
+    for name in ("file", "link"):
+        with pytest.raises(DataError, match=rf"{name}: is no folder; name one that does not exist"):
+            run(crowded, tmp_path / name, "yolo", overwrite=True)
 
 
 @pytest.mark.parametrize("place", ["old/new", "old", ".", "old/images/x", "link/new"])
