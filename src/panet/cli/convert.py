@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panet.cli.options import ON_BAD_DATA_HELP, OnBadData
+
 if TYPE_CHECKING:
     from panet.data.formats.reading import Part
     from panet.data.formats.writers import Tally
@@ -24,31 +26,28 @@ def convert_dataset(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures of a COCO JSON file.")] = None,
     link: Annotated[bool, typer.Option("--link/--copy", help="Link to the pictures, or copy them.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier conversion wrote.")] = False,
+    on_bad_data: Annotated[OnBadData, typer.Option(help=ON_BAD_DATA_HELP)] = "strict",
 ) -> None:
     """Write a data set in another format. SRC is only read; masks keep their pixels, or a line says which do not."""
     from rich.console import Console
 
-    from panet.cli.sources import ReadingDisplay
-    from panet.data.formats.conversion import convert
+    from panet.cli.findings import accept
+    from panet.cli.sources import track_on
+    from panet.data.formats.conversion import check_destination, convert
     from panet.data.images import printable
+    from panet.data.report import read_parts
 
     console = Console(highlight=False)
-    display = ReadingDisplay(console, "converting")
+    track = track_on(console, "converting")
     with tempfile.TemporaryDirectory(prefix="panet-") as folder:
         stored = Path(folder)
         told, parts, sources = _find_parts(source, split, kind, images, stored)
         console.print(told, markup=False, soft_wrap=True)
-        tallies = convert(
-            parts,
-            to,
-            destination,
-            sources,
-            link=link,
-            overwrite=overwrite,
-            stored=stored,
-            track=display.track,
-            on_warning=display.warn,
-        )
+        check_destination(destination, sources, overwrite=overwrite)
+        read = accept(read_parts(list(parts.values()), track=track), on_bad_data, refused=None)
+        datasets = dict(zip(parts, read, strict=True))
+        options = {"link": link, "overwrite": overwrite}
+        tallies = convert(datasets, to, destination, sources, **options, stored=stored, track=track)
     for name, tally in tallies.items():
         for line in _describe(name, tally, to):
             console.print(line, markup=False, soft_wrap=True)

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from panet.data.coco import CocoDataset
-from panet.data.formats.reading import Part, Track, read_part
+from panet.data.formats.reading import Track, untracked
 from panet.data.formats.writers import TARGETS, Tally, Written
 from panet.data.images import EXTENSIONS, printable
-from panet.data.problems import Problem
 from panet.errors import ConfigError, DataError, nearest
 
 __all__ = ["check_destination", "convert"]
@@ -20,7 +19,7 @@ _RECORD = "conversion.json"  # marks a folder that this module wrote
 
 
 def convert(
-    parts: dict[str, Part],
+    datasets: dict[str, CocoDataset],
     target_name: str,
     destination: Path,
     sources: list[Path],
@@ -28,31 +27,28 @@ def convert(
     link: bool = False,
     overwrite: bool = False,
     stored: Path | None = None,
-    track: Track,
-    on_warning: Callable[[Problem], None],
+    track: Track = untracked,
 ) -> dict[str, Tally]:
     """Write a data set; the folder appears when all of it is written.
 
     Args:
-        parts: "train", "val" or both.
+        datasets: of "train", "val" or both.
         target_name: one of `TARGETS`.
         destination: a folder that does not exist, or is empty.
-        sources: the folders that are read, below which nothing is written.
+        sources: the folders that were read, below which nothing is written.
         link: pictures are symbolic links to those of the source, not copies.
         overwrite: replace a folder that an earlier conversion wrote.
         stored: the folder that was given to `find_source`; pictures that were written there are always copied.
-        track: goes through the files that are read, and the pictures that are written.
-        on_warning: takes what is odd in the source but used.
+        track: goes through the pictures.
 
     Returns: what became of the objects, by part.
     Raises:
         ConfigError: the format cannot be written.
-        DataError: bad items in the source; parts of different classes; the destination cannot be written.
+        DataError: parts of different classes; the destination cannot be written.
     """
     if target_name not in TARGETS:
         raise ConfigError(f"--to {target_name}: unknown{nearest(target_name, TARGETS)}: choose {', '.join(TARGETS)}")
     check_destination(destination, sources, overwrite=overwrite)
-    datasets = {split: read_part(part, track, on_warning) for split, part in parts.items()}
     _check_classes(datasets, target_name)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from panet.data.coco import CocoDataset, read_document
 from panet.data.images import EXTENSIONS, printable, read_size
-from panet.data.problems import Outcome, Problem
+from panet.data.problems import BadDataError, OnBadData, Outcome, Problem
 from panet.errors import DataError
 from panet.ops.rle import Positions, measure_area, measure_box, write_positions
 from panet.structures import Size
@@ -62,29 +62,30 @@ class Part:
 
 
 def read_part(
-    part: Part, track: Track = untracked, on_warning: Callable[[Problem], None] = lambda problem: None
+    part: Part, on_bad_data: OnBadData = "strict", *, decode: bool = False, track: Track = untracked
 ) -> CocoDataset:
     """Read a part of a data set of any format, and check it as COCO JSON is checked.
 
     Args:
         part: from `find_source`.
+        on_bad_data, decode: as for `read_coco`.
         track: goes through the files.
-        on_warning: takes what is odd but used.
 
     Raises:
-        DataError: as `read_document`; or a file of the format cannot be read.
+        BadDataError: as `read_coco`; or a file of the format cannot be read.
     """
     try:
         document, problems = part.read(track)
+    except BadDataError:
+        raise
     except OSError as error:
-        raise unreadable(error) from error
-    for problem in problems:
-        if problem.outcome is Outcome.WARN:
-            on_warning(problem)
-    bad = [str(problem) for problem in problems if problem.outcome is not Outcome.WARN]
+        raise BadDataError([Problem(Outcome.FATAL, "format-unreadable", "", "", str(unreadable(error)))]) from error
+    except DataError as error:
+        raise BadDataError([Problem(Outcome.FATAL, "format-unreadable", "", "", str(error))]) from error
+    bad = any(problem.outcome is not Outcome.WARN for problem in problems)
     if bad and not (document["images"] and document["categories"]):  # that nothing is left is not what to tell
-        raise DataError(bad[0] + (f" (and {len(bad) - 1} more problems)" if len(bad) > 1 else ""), bad)
-    return read_document(part.place, document, part.images, problems)
+        raise BadDataError(problems)
+    return read_document(part.place, document, part.images, on_bad_data, decode=decode, found=problems)
 
 
 class Draft:

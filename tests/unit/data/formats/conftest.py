@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panet.ops.rle import decode, encode
+from panet.ops.rle import decode, encode, to_box
 
 CATEGORIES = ("cat", "dog")
 
@@ -77,9 +77,11 @@ def write_coco(root: Path, truth: Truth, sizes) -> None:
             height, width = sizes[name]
             images.append({"id": number, "file_name": f"{name}.png", "height": height, "width": width})
             for category, mask, crowd in things:
+                x1, y1, x2, y2 = to_box(encode(mask))
                 rows.append(
                     {
                         "id": len(rows) + 1,
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
                         "image_id": number,
                         "category_id": category + 1,
                         "iscrowd": int(crowd),

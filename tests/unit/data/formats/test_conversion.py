@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from panet.data.formats.conversion import convert
-from panet.data.formats.reading import read_part, untracked
+from panet.data.formats.reading import read_part
 from panet.data.formats.source import find_source
 from panet.errors import ConfigError, DataError
 
@@ -16,7 +16,8 @@ from panet.errors import ConfigError, DataError
 def run(source, destination, to, **options):
     found = find_source(source)
     parts = {name: part for name, part in (("train", found.train), ("val", found.val)) if part is not None}
-    return convert(parts, to, destination, [source], track=untracked, on_warning=pytest.fail, **options)
+    datasets = {name: read_part(part) for name, part in parts.items()}
+    return convert(datasets, to, destination, [source], **options)
 
 
 def checksum(root):

@@ -6,27 +6,25 @@ import numpy as np
 import pytest
 
 from panet.data.formats.conversion import convert
-from panet.data.formats.reading import read_part, untracked
+from panet.data.formats.reading import read_part
 from panet.data.formats.source import find_source
 
 PIXELS = ["coco", "masks", "voc", "cityscapes", "mapillary"]
 WRITTEN = ["coco", "yolo", "labelme"]
 
 
-def fail(problem):
-    raise AssertionError(problem)
-
-
 def read(root, kind):
     source = find_source(root)
     assert source.kind == kind
-    return {split: read_part(part, on_warning=fail) for split, part in (("train", source.train), ("val", source.val))}
+    datasets = {split: read_part(part) for split, part in (("train", source.train), ("val", source.val))}
+    assert [dataset.problems for dataset in datasets.values()] == [(), ()]
+    return datasets
 
 
 def convert_to(kind, source_root, root, **options):
     source = find_source(source_root)
-    parts = {"train": source.train, "val": source.val}
-    return convert(parts, kind, root, [source_root], track=untracked, on_warning=fail, **options)
+    datasets = {"train": read_part(source.train), "val": read_part(source.val)}
+    return convert(datasets, kind, root, [source_root], **options)
 
 
 def same_masks(found, things):
