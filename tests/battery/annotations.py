@@ -171,6 +171,10 @@ def without_pictures(bench):
         row["file_name"] = "absent.png"
 
 
+def absent(bench):
+    bench.json = bench.root / "absent" / "train.json"
+
+
 def categories(*rows):
     return document(categories=list(rows))
 
@@ -216,12 +220,7 @@ FILES = [
     Case("F25 an empty name", FATAL, "category-without-name", categories(CELL, {"id": 2, "name": ""})),
     Case("F26 an id twice", FATAL, "category-id-repeated", categories(CELL, {"id": 1, "name": "nut"}, NUT)),
     Case("F27 a name twice", WARN, "category-name-repeated", categories(CELL, {"id": 2, "name": "cell"})),
-    Case(
-        "F28 no JSON file",
-        FATAL,
-        "json-missing",
-        lambda bench: setattr(bench, "json", bench.root / "absent" / "train.json"),
-    ),
+    Case("F28 no JSON file", FATAL, "json-missing", absent),
     Case("F29 no pictures' folder", FATAL, "folder-missing", lambda bench: setattr(bench, "images", bench.root / "x")),
     Case("F30 10,000 categories", OK, "", more("categories", *({"id": i, "name": f"c{i}"} for i in range(3, 10_003)))),
     Case("F31 a name with a comma", OK, "", categories({"id": 1, "name": 'a,"b"\n<c>'}, NUT)),
