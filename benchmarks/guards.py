@@ -8,7 +8,8 @@ Every copy is tried in a process of its own, which is forked after the heavy lib
     python benchmarks/guards.py objects.py segmentation.py
 
 Prints file, line, statement and the number of failing tests of the battery in strict mode; if none fails there, of the
-rest of the battery, and then of the unit tests of data and masks. Exits with 1 if some check can go unnoticed.
+rest of the battery, and then of the unit tests of data and masks. Guards of the formats are tried with the tests of the
+formats. Exits with 1 if some check can go unnoticed.
 """
 
 import ast
@@ -27,8 +28,9 @@ FILES = (
     *(f"data/{name}.py" for name in ("documents", "outline", "coco", "folders", "records", "inspection", "images")),
     *(f"data/{name}.py" for name in ("objects", "segmentation", "contract", "report")),
     *(f"ops/{name}.py" for name in ("polygons", "rle")),
+    *(f"data/formats/{path.name}" for path in sorted((ROOT / "src/panet/data/formats").glob("*.py"))),
 )
-CALLS = ("stop", "warn", "add_row", "note", "_refuse", "_check_length")
+CALLS = ("stop", "warn", "add_row", "note", "tell", "_refuse", "_check_length")
 NO_GUARDS = {"list_images"}  # it looks for the pictures of `predict`
 STAGES = (
     ["tests/battery/test_boundary.py", "-k", "strict"],
@@ -36,6 +38,7 @@ STAGES = (
     [f"tests/unit/data/test_{name}.py" for name in ("images", "documents", "coco", "dataset", "problems")]
     + ["tests/unit/ops/test_rle.py", "tests/unit/ops/test_polygons.py", "tests/unit/cli/test_findings.py"],
 )
+FORMAT_STAGES = (["tests/unit/data/formats"], ["tests/unit/cli/test_convert.py"])
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def count_failures(guard: Guard, folder: Path) -> int:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     lines[guard.line - 1 : guard.end_line] = [" " * guard.column + "pass\n"] * (guard.end_line - guard.line + 1)
     path.write_text("".join(lines), encoding="utf-8")
-    for stage in STAGES:
+    for stage in FORMAT_STAGES if guard.file.startswith("data/formats/") else STAGES:
         answers: multiprocessing.Queue[int] = multiprocessing.get_context("fork").Queue()
         child = multiprocessing.get_context("fork").Process(target=_run, args=(copied, stage, folder, answers))
         child.start()

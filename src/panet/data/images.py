@@ -2,6 +2,7 @@
 
 import glob
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -157,6 +158,8 @@ def open_picture(path: str | Path, content: bytes | None = None) -> Iterator[Ima
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
+            if content is None and os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+                raise DataError(f"{name}: is no file; a pipe or a device may never end")
             # From a stream: given a path, Pillow maps an uncompressed TIFF and scrambles it if it must be turned.
             with (
                 open(path, "rb") if content is None else io.BytesIO(content) as stream,

@@ -15,6 +15,8 @@ def read_lines(path: Path) -> list[str]:
     """Read the lines of a UTF-8 text file; DataError, naming it, if that cannot be done."""
     name = printable(path)
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{name}: is no file; a text file is needed there")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{name}: no such file") from None

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -217,6 +218,31 @@ def write(root, files):
 
 def read(root, kind):
     return read_part(find_source(root, kind).train)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "why"),
+    [
+        ("yolo", "labels/a.txt", r"labels/a\.txt: is no file"),
+        ("voc", "SegmentationObject/a.png", r"SegmentationObject/a\.png: is no file"),
+        ("cityscapes", IDS, r"instanceIds\.png: is no file"),
+        ("cityscapes", PICTURE, r"leftImg8bit\.png: is no file"),
+        ("mapillary", "training/v2.0/instances/a.png", r"instances/a\.png: is no file"),
+        ("masks", "masks/a.png", r"images/a\.png: has no label map"),
+    ],
+)
+def test_a_pipe_is_not_waited_for(kind, name, why, tmp_path):
+    write(tmp_path, {**GOOD[kind], name: None})
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=why):
+        read(tmp_path, kind)
+
+
+def test_a_folder_where_a_text_file_belongs_is_told(tmp_path):
+    write(tmp_path, {**GOOD["yolo"], "labels/a.txt": None, "labels/a.txt/x": b""})
+    with pytest.raises(DataError, match=r"labels/a\.txt: is no file; a text file is needed there"):
+        read(tmp_path, "yolo")
 
 
 @pytest.mark.parametrize("kind", GOOD)

@@ -95,6 +95,16 @@ def test_pictures_of_one_name_in_several_folders_stay_apart(tmp_path, truth, siz
     assert len(read_part(find_source(tmp_path / "new").train)) == 4
 
 
+def test_a_picture_without_a_known_ending_is_refused(crowded, tmp_path):
+    document = json.loads((crowded / "val.json").read_text())
+    document["images"][0]["file_name"] = "c"
+    (crowded / "images" / "c.png").rename(crowded / "images" / "c")
+    (crowded / "val.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"c: ends in none of \.bmp .* \.webp; rename the picture"):
+        run(crowded, tmp_path / "new", "yolo")
+    assert not (tmp_path / "new").exists()
+
+
 def test_class_names_survive_whatever_they_are(tmp_path, truth, sizes, write):
     root = write("coco", tmp_path / "old", truth, sizes)
     for split in ("train", "val"):

@@ -114,6 +114,28 @@ def test_what_does_not_go_together_is_told(tmp_path, options, error, why):
         find_source(tmp_path, **options)
 
 
+@pytest.mark.parametrize(
+    ("kind", "paths", "why"),
+    [
+        (
+            "masks",
+            ["train/images/", "train/masks/", "images/train/", "masks/train/"],
+            "unclear which is the train part",
+        ),
+        (
+            "yolo",
+            ["a.yaml=names: [a]\ntrain: b", "c.yaml=names: [a]\ntrain: b"],
+            "unclear which file tells the classes",
+        ),
+        ("mapillary", ["config_v2.0.json", "training/v2.0/instances/"], "its folder of pictures .* does not exist"),
+    ],
+)
+def test_a_layout_that_is_unclear_in_itself_is_refused(tmp_path, kind, paths, why):
+    make(tmp_path, *paths)
+    with pytest.raises(DataError, match=why):
+        find_source(tmp_path)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"no such folder$"):
         find_source(tmp_path / "nothing")
