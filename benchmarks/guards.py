@@ -38,7 +38,11 @@ STAGES = (
     [f"tests/unit/data/test_{name}.py" for name in ("images", "documents", "coco", "dataset", "problems")]
     + ["tests/unit/ops/test_rle.py", "tests/unit/ops/test_polygons.py", "tests/unit/cli/test_findings.py"],
 )
-FORMAT_STAGES = (["tests/unit/data/formats"], ["tests/unit/cli/test_convert.py"])
+FORMAT_STAGES = (
+    ["tests/unit/data/formats/test_bad_inputs.py"],
+    [f"tests/unit/data/formats/test_{name}.py" for name in ("source", "texts", "readers", "conversion")],
+    ["tests/unit/cli/test_convert.py", "tests/unit/data/formats/test_round_trip.py"],
+)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from panet.data.images import printable
 from panet.data.inspection import PictureSizes, inspect_picture
 from panet.data.objects import read_object
 from panet.data.outline import Outline, read_outline
-from panet.data.problems import BadDataError, OnBadData, Outcome, Problem, RowError
+from panet.data.problems import BadDataError, OnBadData, Outcome, Problem, RowError, count_outcomes
 from panet.data.records import ImageRecord, is_id, read_image_record
 from panet.structures import LabelMap
 
@@ -137,7 +137,11 @@ def read_document(
         findings.stop("no-usable-picture", f"none of its {len(outline.images)} images can be used")
     sizes = [(image.height, image.width) for image in images]
     table = AnnotationTable([objects[image.id] for image in images], sizes)
-    num_listed = (len(outline.images), len(outline.annotations))
+    outcomes = count_outcomes(found)
+    num_listed = (
+        len(outline.images) + outcomes[Outcome.DROP_IMG],
+        len(outline.annotations) + outcomes[Outcome.DROP_ANN],
+    )
     return CocoDataset(json_path, ImageTable(images, images_dir), table, outline.label_map, problems, num_listed)
 
 

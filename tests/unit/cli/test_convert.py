@@ -135,6 +135,30 @@ def test_each_mistake_is_one_line_and_nothing_is_written(
     assert sorted(Path().rglob("*")) == before
 
 
+def test_bad_items_are_left_out_only_when_that_is_asked_for(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["convert", "shapes", "new", "--to", "yolo"]) == 0
+    path = min(Path("new/labels/train").iterdir())
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(["9" + lines[0][1:], *lines[1:], "0 1 1 1 1"]))
+    capsys.readouterr()
+    assert run(["check", "new"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == ["format: yolo (data.yaml)"]
+    assert len(captured.err.splitlines()) == 3
+    assert run(["convert", "new", "again", "--to", "coco"]) == 2
+    assert not Path("again").exists()
+    capsys.readouterr()
+    assert run(["convert", "new", "again", "--to", "coco", "--on-bad-data", "skip"]) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith(f"left out: {path}: line 1: class 9 is not among the 4 names")
+    assert told[1] == f"left out: {path}: line {len(lines) + 1}: is a box (4 numbers), not a polygon; a box alone " + (
+        "cannot train masks"
+    )
+    num_objects = sum(len(file.read_text().splitlines()) for file in Path("new/labels").rglob("*.txt"))
+    assert f"; 2 of {num_objects} annotations are not used" in told[2]
+    assert run(["check", "again"]) == 0
+
+
 def test_a_part_that_is_not_there_is_told(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.move("shapes/val.json", "val.json")
     assert run(["convert", "shapes", "new", "--to", "coco", "--split", "val"]) == 2
