@@ -4,6 +4,7 @@ Whatever comes, it is refused by name or gives something sound. A signal, anothe
 value, or 1 GB more than the libraries themselves take, ends the process with another code than 0.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from panet.data.segmentation import read_segmentation
 from panet.data.transforms import ResizeShortSide
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from battery import annotations, pictures
 from battery.workbench import DOCUMENT, HEIGHT, WIDTH, Bench
 
 GIGABYTE = 1 << 30
@@ -113,10 +115,25 @@ spots.append(st.tuples(st.just("annotations"), place, st.just("segmentation"), s
 KINDS = {"segmentations": (segmentations, segmentation), "rows": (rows, st.one_of(spots)), "names": (names, name)}
 
 
-def main(kind, num_examples):
+def run_cases(folder):
+    """Read every case of the battery in both modes; give how many there are."""
+    cases = pictures.CASES + annotations.CASES
+    for number, case in enumerate(cases):
+        (folder / str(number)).mkdir()
+        bench = Bench(folder / str(number))
+        case.spoil(bench)
+        bench.write()
+        for on_bad_data in ("strict", "skip"):
+            signal.alarm(10)
+            with contextlib.suppress(BadDataError):
+                read_coco(bench.json, bench.images, on_bad_data, decode=True)
+            signal.alarm(0)
+    return len(cases)
+
+
+def run_examples(kind, num_examples):
+    """Try values of a kind; give how many were tried."""
     check, strategy = KINDS[kind]
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTE, used + GIGABYTE))
     num_tried = 0
 
     def timed(example):
@@ -131,11 +148,15 @@ def main(kind, num_examples):
         max_examples=num_examples, derandomize=True, deadline=None, database=None, suppress_health_check=quiet
     )
     plan(given(strategy)(timed))()
-    sys.stdout.write(f"{num_tried} {kind}\n")
+    return num_tried
 
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
     with tempfile.TemporaryDirectory() as folder:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTE, used + GIGABYTE))
         BENCH = Bench(Path(folder))
-        main(sys.argv[1], int(sys.argv[2]))
+        kind, number = sys.argv[1], int(sys.argv[2])
+        tried = run_cases(Path(folder)) if kind == "cases" else run_examples(kind, number)
+        sys.stdout.write(f"{tried} {kind}\n")

@@ -1,4 +1,4 @@
-"""Two thousand hostile values in processes of their own: no signal, no traceback, bounded time and memory."""
+"""The battery and 2,000 hostile values in processes of their own: no signal, no traceback, bounded time and memory."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("hostile.py")
 
 
-@pytest.mark.parametrize(("kind", "number"), [("segmentations", 1000), ("rows", 600), ("names", 400)])
+@pytest.mark.parametrize(("kind", "number"), [("cases", 240), ("segmentations", 1000), ("rows", 600), ("names", 400)])
 def test_nothing_hostile_ends_the_process(kind: str, number: int) -> None:
     done = subprocess.run([sys.executable, SCRIPT, kind, str(number)], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
