@@ -171,6 +171,10 @@ def without_pictures(bench):
         row["file_name"] = "absent.png"
 
 
+def long_named(bench):
+    bench.json = bench.root / ("x" * 300)
+
+
 def absent(bench):
     bench.json = bench.root / "absent" / "train.json"
 
@@ -221,6 +225,7 @@ FILES = [
     Case("F26 an id twice", FATAL, "category-id-repeated", categories(CELL, {"id": 1, "name": "nut"}, NUT)),
     Case("F27 a name twice", WARN, "category-name-repeated", categories(CELL, {"id": 2, "name": "cell"})),
     Case("F28 no JSON file", FATAL, "json-missing", absent),
+    Case("F28 a name too long", FATAL, "json-unreadable", long_named),
     Case("F29 no pictures' folder", FATAL, "folder-missing", lambda bench: setattr(bench, "images", bench.root / "x")),
     Case("F30 10,000 categories", OK, "", more("categories", *({"id": i, "name": f"c{i}"} for i in range(3, 10_003)))),
     Case("F31 a name with a comma", OK, "", categories({"id": 1, "name": 'a,"b"\n<c>'}, NUT)),

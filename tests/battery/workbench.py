@@ -1,5 +1,6 @@
 """The clean data set of the battery, and what changes one thing in it."""
 
+import contextlib
 import copy
 import json
 import struct
@@ -55,9 +56,8 @@ class Bench:
         return self.images / FIRST
 
     def write(self):
-        if not self.json.parent.is_dir():
-            return
-        self.json.write_bytes(json.dumps(self.document).encode() if self.content is None else self.content)
+        with contextlib.suppress(OSError):  # a case may name a file that cannot be
+            self.json.write_bytes(json.dumps(self.document).encode() if self.content is None else self.content)
 
 
 def annotation(**changes):
