@@ -183,10 +183,15 @@ class DataConfig(Section):
     """Where the pictures are, and how they are prepared for training."""
 
     root: str = ""
+    format: Literal["auto", "coco", "yolo", "voc", "labelme", "cityscapes", "mapillary", "mapillary-v1.2", "masks"] = (
+        Field(default="auto", description="of the data set; auto: as its files are called and lie")
+    )
     train: str | None = Field(default=None, description="annotations, if not where the layout has them")
     val: str | None = None
     train_images: str | None = None
     val_images: str | None = None
+    # strict: any bad picture or annotation ends it before the first step; skip: go on without them, and name them.
+    on_bad_data: Literal["strict", "skip"] = "strict"
     # One is drawn for every picture: multi-scale training (Sec. 4.1).
     short_sides: tuple[Positive, ...] = (1200, 1200, 1000, 800, 600, 400)
     max_side: Positive = 1400

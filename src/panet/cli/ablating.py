@@ -103,7 +103,7 @@ def run_ablation(
         PANetError: in the data or the settings, or a training diverged; nothing is made before they are checked.
     """
     console = Console(highlight=False)
-    splits = read_splits(base)
+    splits = read_splits(base, console)
     if splits.val is None:
         raise DataError(f"{base.data.root}: has no val part: rows are compared by its pictures; add val.json")
     base = fit_classes(base, splits.train.label_map)

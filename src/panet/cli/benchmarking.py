@@ -18,9 +18,9 @@ from panet.cli.bench_candidates import INFERENCE, TRAINING, Entry, start
 from panet.cli.dry_run import meta_model, run_stages
 from panet.config import Config, ModelConfig
 from panet.data.build import build_test_loader
-from panet.data.coco import read_coco
+from panet.data.formats.reading import read_part
+from panet.data.formats.source import find_source
 from panet.data.images import printable
-from panet.data.layout import find_layout
 from panet.errors import ConfigError, DataError, nearest
 from panet.evaluate.results import with_ids_of
 from panet.evaluate.runner import evaluate
@@ -163,10 +163,10 @@ def time_training(console: Console, plan: BenchPlan, size: Size) -> Measured:
 
 def compare_scores(console: Console, model_name: str, root: Path) -> None:
     """Print the AP of a model on a data set's val part: of the plain network, and of the fast one in fp32 and bf16."""
-    layout = find_layout(root)
-    if layout.val is None or layout.val.images is None:
+    val = find_source(root).val
+    if val is None:
         raise DataError(f"{root}: has no val part with pictures")
-    dataset = read_coco(layout.val.annotations, layout.val.images)
+    dataset = read_part(val)
     plain, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     loader = build_test_loader(dataset, model_file.config, workers=0)
@@ -177,9 +177,9 @@ def compare_scores(console: Console, model_name: str, root: Path) -> None:
         done = evaluate(form, loader, dataset, max(100, plain.max_detections), label_map=label_map)
         first = first or done.metrics
         scores = [
-            f"{done.metrics[key] - less:{form}}" if key in done.metrics else "-"
+            f"{done.metrics[key] - less:{places}}" if key in done.metrics else "-"
             for key in ("box/AP", "mask/AP")
-            for less, form in ((0.0, ".5f"), (first.get(key, 0.0), "+.5f"))
+            for less, places in ((0.0, ".5f"), (first.get(key, 0.0), "+.5f"))
         ]
         table.add_row(name, *scores, f"{done.num_images / done.seconds:.2f}")
     console.print(table)

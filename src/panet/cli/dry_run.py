@@ -37,10 +37,11 @@ def dry_run(config: Config, *, data_must_exist: bool) -> None:
     Raises:
         PANetError: in the settings, or in the data that is there.
     """
+    console = Console(highlight=False)
     lines = []
     device = pick_device(config.train.device)
     if data_must_exist or Path(config.data.root).exists():
-        splits = read_splits(config)
+        splits = read_splits(config, console)
         config = fit_classes(config, splits.train.label_map)
         lines += [describe_data("train", splits.train), describe_data("val", splits.val)]
         batches_per_epoch = steps_per_epoch(splits.train, config.data)
@@ -51,7 +52,6 @@ def dry_run(config: Config, *, data_must_exist: bool) -> None:
     model = meta_model(config.model).train()
     warning = warn_of_random_backbone(config)
     lines = [describe_model(model, config), *describe_memory(model, config), *lines, *([warning] if warning else [])]
-    console = Console(highlight=False)
     for line in [*lines, "dry run: nothing was trained or written"]:
         console.print(line, markup=False, soft_wrap=True)
 

@@ -1,18 +1,28 @@
 """`panet eval`: a model, or a file of results, against ground truth."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from panet.cli.options import PRECISION_HELP, Precision, WithCompile, compile_shown
+from panet.cli.options import (
+    ON_BAD_DATA_HELP,
+    PRECISION_HELP,
+    OnBadData,
+    Precision,
+    WithCompile,
+    compile_shown,
+)
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
+    from panet.data.coco import CocoDataset
+    from panet.data.formats.reading import Part
     from panet.evaluate.coco import Scores
     from panet.structures import TTA, Batch, Views
 
@@ -33,10 +43,15 @@ def evaluate(
     per_class: Annotated[bool, typer.Option("--per-class", help="Print the scores of each class too.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the COCO results to this file.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")] = False,
+    kind: Annotated[str | None, typer.Option("--format", help="Format of the folder, if it is unclear.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
     compiled: WithCompile = False,
+    on_bad_data: Annotated[OnBadData, typer.Option(help=ON_BAD_DATA_HELP)] = "strict",
+    data_report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what is wrong with the data set to this JSON file.")
+    ] = None,
     tta: WithTTA = False,
     tta_scales: Scales = None,
     tta_flip: WithFlip = None,
@@ -53,17 +68,20 @@ def evaluate(
 
     if output is not None:
         _check_output(output, overwrite)
+    if data_report is not None:
+        _check_output(data_report, overwrite, "--data-report")
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
-    annotations, folder = _find_split(root, split, images)
     console = Console(highlight=False)
+    told, part = _find_part(root, split, images, kind)
+    console.print(told, markup=False, soft_wrap=True)
     if model.lower().endswith(".json"):
         if seen is not None:
             raise ConfigError(f"{printable(model)}: results are scored as they are: leave out the options of TTA")
-        scores, results = _score_file(model, annotations, max_dets, score_threshold)
+        scores, results = _score_file(console, model, part, max_dets, score_threshold)
     else:
-        place = annotations, folder
+        read = partial(_read_pictures, console, part, on_bad_data, data_report)
         scores, results = _score_model(
-            console, model, *place, max_dets, score_threshold, workers, (device, precision, compiled), seen
+            console, model, read, max_dets, score_threshold, workers, (device, precision, compiled), seen
         )
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
@@ -73,59 +91,85 @@ def evaluate(
         console.print(f"written: {printable(output)}", markup=False, soft_wrap=True)
 
 
-def _check_output(output: Path, overwrite: bool) -> None:
+def _check_output(output: Path, overwrite: bool, option: str = "--output") -> None:
     from panet.data.images import printable
     from panet.errors import DataError
 
     name = printable(output)
     if output.is_dir():
-        raise DataError(f"{name}: a folder: --output wants a .json file")
+        raise DataError(f"{name}: a folder: {option} wants a .json file")
     if output.exists() and not overwrite:
-        raise DataError(f"{name}: exists: add --overwrite, or choose another --output")
+        raise DataError(f"{name}: exists: add --overwrite, or choose another {option}")
     if not output.parent.is_dir():
-        raise DataError(f"{name}: its folder does not exist: make it, or choose another --output")
+        raise DataError(f"{name}: its folder does not exist: make it, or choose another {option}")
 
 
-def _find_split(root: Path, split: str, images: Path | None) -> tuple[Path, Path | None]:
-    """Give the annotations and the folder of pictures; for a JSON file itself, the folder only if it is told."""
-    from panet.data.layout import find_layout
+def _find_part(root: Path, split: str, images: Path | None, kind: str | None) -> tuple[str, "Part | Path"]:
+    """Give the line that tells the format, and the part; of a JSON file without its pictures, the file alone."""
+    from panet.data.formats.source import coco_part, find_source
     from panet.errors import ConfigError, DataError, nearest
 
     if split not in ("train", "val"):
         raise ConfigError(f"split {split!r} is unknown{nearest(split, ('train', 'val'))}: choose train or val")
     if root.is_file():
-        return root, images
-    layout = find_layout(root, **{f"{split}_images": images})
-    part = layout.train if split == "train" else layout.val
+        return f"format: coco ({root.name})", root if images is None else coco_part(root, images)
+    source = find_source(root, kind, **{f"{split}_images": images})
+    part = source.train if split == "train" else source.val
     if part is None:
         other = "val" if split == "train" else "train"
         raise DataError(f"{root}: has no {split} part: add --split {other}, or give the JSON file itself")
-    return part.annotations, part.images
+    return str(source), part
 
 
 def _score_file(
-    results_path: str, annotations: Path, max_dets: int, score_threshold: float
+    console: "Console", results_path: str, part: "Part | Path", max_dets: int, score_threshold: float
 ) -> tuple["Scores", list[dict[str, Any]]]:
-    """Score a file of COCO results; pictures are not needed."""
+    """Score a file of COCO results; of COCO JSON, the pictures are not needed."""
+    from panet.cli.sources import track_on
     from panet.data.documents import read_json
+    from panet.data.formats.reading import read_part
     from panet.data.images import printable
     from panet.errors import DataError
     from panet.evaluate.coco import kinds_of, score
     from panet.evaluate.results import read_results
 
+    place = part if isinstance(part, Path) else part.place
     results = read_results(results_path)
-    document = read_json(annotations)
+    if isinstance(part, Path) or place.suffix.lower() == ".json":
+        document = read_json(place)
+    else:
+        document = read_part(part, track=track_on(console)).document
     try:
         return score(document, results, kinds_of(results), max_dets, score_threshold), results
     except DataError as error:
-        raise DataError(f"{printable(results_path)} and {printable(annotations)}: {error}") from error
+        raise DataError(f"{printable(results_path)} and {printable(place)}: {error}") from error
+
+
+def _read_pictures(
+    console: "Console", part: "Part | Path", on_bad_data: OnBadData, data_report: Path | None
+) -> "CocoDataset":
+    """Read the ground truth and check its pictures; without an option, the report is written if something is bad."""
+    from panet.cli.findings import accept, write_told
+    from panet.cli.sources import track_on
+    from panet.data.report import REPORT_NAME, read_parts
+    from panet.errors import DataError
+
+    if isinstance(part, Path):
+        raise DataError(f"{part}: the folder of its pictures is not known: add --images FOLDER")
+    reading = read_parts([part], track=track_on(console))
+    in_root = any(
+        Path.cwd().is_relative_to(place.resolve()) for place in (part.place.parent, part.images)
+    )  # nothing is written there
+    if data_report is not None or (reading.has_bad_items and not in_root):
+        write_told(data_report or Path(REPORT_NAME), reading, on_bad_data)
+    (dataset,) = accept(reading, on_bad_data, refused=None)
+    return dataset
 
 
 def _score_model(
     console: "Console",
     model_name: str,
-    annotations: Path,
-    images: Path | None,
+    read: "Callable[[], CocoDataset]",
     max_dets: int,
     score_threshold: float,
     workers: int,
@@ -135,8 +179,6 @@ def _score_model(
     from rich.progress import Progress
 
     from panet.data.build import build_test_loader, build_view_loader
-    from panet.data.coco import read_coco
-    from panet.errors import DataError
     from panet.evaluate.coco import Scores
     from panet.evaluate.results import with_ids_of
     from panet.evaluate.runner import evaluate
@@ -147,9 +189,7 @@ def _score_model(
     model_path(model_name)
     device = pick_device(place[0])
     dtype = pick_dtype(place[1], device)
-    if images is None:
-        raise DataError(f"{annotations}: the folder of its pictures is not known: add --images FOLDER")
-    dataset = read_coco(annotations, images)
+    dataset = read()
     model, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     if tta is None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from panet.model.panet import PANet
 
-__all__ = ["PRECISION_HELP", "Precision", "WithCompile", "compile_shown"]
+__all__ = ["ON_BAD_DATA_HELP", "PRECISION_HELP", "OnBadData", "Precision", "WithCompile", "compile_shown"]
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
 """As `model.fast.Precision`, which cannot be imported without torch."""
@@ -17,6 +17,12 @@ Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
 PRECISION_HELP = (
     "Of weights and features: fp32, bf16 (about twice as fast), auto: bf16 where the hardware has it; reference: fp32, "
     "layer by layer as trained, slower."
+)
+
+OnBadData: TypeAlias = Literal["strict", "skip"]
+
+ON_BAD_DATA_HELP = (
+    "strict: end before the first step if a picture or an annotation cannot be used; skip: go on without those."
 )
 
 WithCompile: TypeAlias = Annotated[

@@ -36,7 +36,8 @@ def test_a_models_scores_and_speed_are_printed_and_its_results_written(
 
     evaluate(str(output), tiny_data, max_dets=7)
     table = printed[printed.index("at most") :].split("class")[0].splitlines()[3:15]
-    assert capsys.readouterr().out.splitlines()[3:15] == table
+    printed = capsys.readouterr().out
+    assert printed[printed.index("at most") :].split("class")[0].splitlines()[3:15] == table
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -7,27 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from battery.training import TINY
 from panet.cli.main import run
 from panet.data.synthetic import write_shapes
 from panet.settings import to_yaml
 from panet.train.folder import read_run_config
 from panet.weights.checkpoint import load_model, restore
-
-TINY = [
-    "model.norm=none",
-    "model.backbone={name: lcnet_035, norm: batch, frozen_stages: 0}",
-    "model.neck.channels=8",
-    "model.box_head={kind: 2fc, fc_channels: 16}",
-    "model.mask_head.channels=8",
-    "model.short_side=64",
-    "model.rpn={num_before_nms_train: 64, num_before_nms_test: 64, num_after_nms_train: 32, num_after_nms_test: 32}",
-    "model.detection.max_detections=8",
-    "model.pooling.mask_size=4",
-    "objective.roi_samples=16",
-    "data.short_sides=[48, 64]",
-    "data.batch_size=2",
-    "train.warmup_steps=2",
-]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +183,8 @@ def test_a_random_backbone_that_is_frozen_is_warned_of(shapes: Path, capsys) -> 
         (["DATA", "--set", "model.num_classes=3"], "model.num_classes: is 3, but the data set has 4"),
         (["DATA", "--reset-head"], "--reset-head: goes with --init"),
         (["DATA", "--init", "none.safetensors"], "none.safetensors: no such model file"),
-        (["DATA", "--output-root", "DATA/train.json"], "train.json: is a file; choose another --output-root"),
+        (["DATA", "--output-root", "taken"], "taken: is a file; choose another --output-root"),
+        (["DATA", "--output-root", "DATA/runs"], "lies in the data set's folder"),
         (["--resume"], "runs: holds no run to resume"),
         (["--resume", "--overwrite"], "--resume: does not go with --overwrite"),
         (["--resume", "--init", "a.safetensors"], "--resume: does not go with --init"),
@@ -207,6 +193,7 @@ def test_a_random_backbone_that_is_frozen_is_warned_of(shapes: Path, capsys) -> 
 def test_a_wrong_turn_is_told_in_one_line_and_leaves_nothing(
     shapes: Path, here: Path, capsys, arguments: list[str], message: str
 ) -> None:
+    (here / "taken").touch()
     assert run(["train", *(word.replace("DATA", str(shapes)) for word in arguments)]) == 2
     assert message in refusal(capsys)
     assert list(here.glob("runs/*")) == []
@@ -241,4 +228,6 @@ def test_a_train_part_without_objects_is_refused(shapes: Path, here: Path, capsy
     document = json.loads((here / "data" / "train.json").read_text())
     (here / "data" / "train.json").write_text(json.dumps({**document, "annotations": []}))
     assert train("data") == 2
-    assert "no picture has an object: there is nothing to learn" in refusal(capsys)
+    warning, error = capsys.readouterr().err.splitlines()
+    assert "warning: data/train.json: lists no annotations" in warning
+    assert "error: data/train.json: no picture has an object: there is nothing to learn" in error

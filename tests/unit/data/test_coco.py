@@ -9,6 +9,7 @@ from pycocotools import mask as oracle
 
 from panet.data.coco import read_coco
 from panet.data.layout import find_layout
+from panet.data.problems import Outcome
 from panet.errors import DataError
 from panet.ops.rle import decode
 
@@ -208,13 +209,15 @@ def test_all_problems_are_collected_and_the_first_is_told(read):
         )
     assert str(caught.value).endswith("(and 1 more problems)")
     first, second = caught.value.problems
-    assert "image 2: missing.png is not in" in first
-    assert "annotation 3: box [0, 0, 0, 0] has no area" in second
+    assert "image 2: missing.png is not in" in str(first)
+    assert "annotation 3: box [0, 0, 0, 0] has no area" in str(second)
+    assert (first.outcome, second.outcome) == (Outcome.DROP_IMG, Outcome.DROP_ANN)
+    assert (first.image_id, second.image_id, second.annotation_id) == (2, 1, 3)
     assert "\n" not in str(caught.value)
 
 
 def test_two_images_of_one_id_are_refused(read):
-    with pytest.raises(DataError, match=r"image 1: its id is also that of a\.png"):
+    with pytest.raises(DataError, match=r"images\[1\]: its id 1 is also that of images\[0\]"):
         read(images=[image(), image(1, "sub/b c.png")])
 
 
