@@ -139,11 +139,12 @@ def test_a_wrong_result_below_all_others_never_raises_ap(seed: int) -> None:
 def test_new_ids_and_names_and_another_order_of_everything_change_nothing(seed: int) -> None:
     document, results = make_case(seed, 20, 20)
     draw = np.random.default_rng(seed)
-    images, classes = ({old: new for old, new in zip((1, 2, 3), ids, strict=True)} for ids in (NEW_IDS, NEW_IDS[::-1]))
+    images, classes = (dict(zip((1, 2, 3), ids, strict=True)) for ids in (NEW_IDS, NEW_IDS[::-1]))
 
     def renamed(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         changed = [
-            {**each, "image_id": images[each["image_id"]], "category_id": classes[each["category_id"]]} for each in items
+            {**item, "image_id": images[item["image_id"]], "category_id": classes[item["category_id"]]}
+            for item in items
         ]
         return [changed[index] for index in draw.permutation(len(changed))]
 
