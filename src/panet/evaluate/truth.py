@@ -64,7 +64,7 @@ def read_truth(document: Mapping[str, Any], kind: str) -> Truth:
     truth.document["categories"] = [{"id": number, "name": name} for number, name in enumerate(truth.names, 1)]
     annotations = []
     for number, annotation in enumerate(_rows(document, "annotations"), 1):
-        place = printable(f"annotation {str(annotation.get('id', f'number {number}')):.60}")
+        place = printable(f"annotation {annotation.get('id', f'number {number}')!s:.60}")
         annotations.append(_read_annotation(annotation, truth, kind, place))
     annotations.sort(key=_place)
     truth.document["annotations"] = [{"id": number, **each} for number, each in enumerate(annotations, 1)]
