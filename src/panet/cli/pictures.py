@@ -84,9 +84,12 @@ def predict_pictures(
 
 
 def describe(name: str, result: "Result", overlay: Path | None) -> str:
-    """Give the line of a picture: its name, counts by class, and its overlay."""
+    """Give the line of a picture: its name, counts by class, what may be missing, and its overlay."""
     from panet.data.images import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in result.counts.items()) or "nothing found"
     arrow = "" if overlay is None else f" -> {printable(overlay)}"
-    return f"{printable(name)}: {printable(counts)}{arrow}"
+    full = (
+        f" ({result.num_full_tiles} tiles are full: take smaller ones or --max-dets)" if result.num_full_tiles else ""
+    )
+    return f"{printable(name)}: {printable(counts)}{full}{arrow}"

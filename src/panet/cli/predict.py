@@ -42,9 +42,7 @@ def predict(
     ] = None,
     tile_scale: Annotated[
         float | None,
-        typer.Option(
-            metavar="F", help="Input px an image px of a tile; by default the model's rule for such a picture."
-        ),
+        typer.Option(metavar="F", help="Input px an image px of a tile; by default the model's rule, but at least 1."),
     ] = None,
 ) -> None:
     """Find the objects of pictures: a line of counts each, overlays, and COCO JSON."""
@@ -52,6 +50,7 @@ def predict(
 
     from panet.cli.pictures import RESULTS_NAME, predict_pictures
     from panet.data.images import MAX_FILE_PIXELS, printable
+    from panet.errors import ConfigError
     from panet.ops.rle import MAX_PIXELS
     from panet.predict.folder import list_sources, prepare_folder
     from panet.predict.predictor import load
@@ -59,6 +58,8 @@ def predict(
 
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
     tiling = _build_tiling(tile, overlap, tile_scale)
+    if tiling is not None and seen is not None:
+        raise ConfigError("--tile and --tta: tiles are not augmented: choose one of the two")
     model_path(model)
     most = MAX_PIXELS if tiling is None else MAX_FILE_PIXELS
     pictures = [(str(path), path) for path in list_sources(sources, most)]

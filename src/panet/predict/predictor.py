@@ -162,7 +162,8 @@ class Predictor:
             tta: test-time augmentation, as `panet.TTA()`; by default none.
             tile: side in px of the tiles in which a larger picture is looked at; by default none is.
             overlap: share of the side that neighbouring tiles have in common at least, above 0 to 0.5.
-            tile_scale: input px for an image px of a tile; by default as in a picture of the tile's size.
+            tile_scale: input px for an image px of a tile; by default as for a picture of the tile's size, but at least
+                1: a tile is not reduced.
             progress: told how many tiles of a picture are done.
         Returns:
             A result for a picture, a list for a list.
@@ -189,9 +190,11 @@ class Predictor:
         with open_windows(image) as picture:
             if max(picture.size) <= tiling.side:
                 return self._predict_pixels(picture.read(Tile(0, 0, *picture.size)), tta, source)
-            scale = tiling.scale or min(self._short_side, self._max_side) / tiling.side
-            found = find_by_tiles(picture, tiling, lambda pixels: self._detect(pixels, scale), progress)
-            return Result(LargeImage(image, picture.size), found.detections, self.label_map, source, found.masks)
+            scale = tiling.scale or max(1.0, min(self._short_side, self._max_side) / tiling.side)
+            most = self.model.detection_rule.max_detections
+            found = find_by_tiles(picture, tiling, lambda pixels: self._detect(pixels, scale), most, progress)
+            large = LargeImage(image, picture.size)
+            return Result(large, found.detections, self.label_map, source, found.masks, found.num_full)
 
     def _predict_pixels(self, pixels: Tensor, tta: TTA | None, source: str) -> Result:
         found = self._detect(pixels) if tta is None else self._detect_views(pixels, tta)

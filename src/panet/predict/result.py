@@ -30,6 +30,7 @@ class Result:
         masks: D masks, each made when it is taken; None if the model has no mask branch.
         source: the picture's file, or "" if it came from memory.
         size: the picture's (height, width), px.
+        num_full_tiles: tiles with as many detections as are kept of one, so that there may be more; 0 without tiles.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Result:
         label_map: LabelMap,
         source: str = "",
         masks: Masks | None = None,
+        num_full_tiles: int = 0,
     ) -> None:
         """Take a picture and its detections, on the CPU, in image px; their masks, if they are no longer grids."""
         self._image = image
         self.source = source
+        self.num_full_tiles = num_full_tiles
         self.size: Size = image.size if isinstance(image, LargeImage) else image.shape[:2]
         self.boxes: NDArray[np.float32] = detections.boxes.numpy()
         self.scores: NDArray[np.float32] = detections.scores.numpy()

@@ -29,7 +29,7 @@ class Tiling:
     Args:
         side: of a tile, image px; a picture with no longer side is looked at as a whole.
         overlap: what neighbours share at least, as a share of the side, above 0 to 0.5.
-        scale: input px an image px; None for what the model does with a picture of a tile's size.
+        scale: input px an image px; None for the model's rule for a picture of a tile's size, but at least 1.
     """
 
     side: int
@@ -54,16 +54,22 @@ class Tiling:
 
 
 class Found(NamedTuple):
-    """The objects of a picture, best first, without grids; their masks, if the model makes any."""
+    """The objects of a picture, best first, without grids; their masks, if the model makes any; what was left out.
+
+    Args:
+        num_full: tiles with as many detections as are kept of one: there may have been more.
+    """
 
     detections: Detections
     masks: RleMasks | None
+    num_full: int
 
 
 def find_by_tiles(
     picture: Picture,
     tiling: Tiling,
     detect: Callable[[Tensor], Detections],
+    most: int,
     progress: Callable[[int, int], None] | None,
 ) -> Found:
     """Detect in each tile, and stitch; memory is that of a tile, and of the encoded masks.
@@ -74,13 +80,16 @@ def find_by_tiles(
         picture: larger than a tile.
         tiling: how it is cut.
         detect: (3, h, w) uint8 -> detections, px of the tile.
+        most: detections that are kept of a tile.
         progress: called after each tile with the number of tiles done, and of all.
     """
     tiles = tiling.cut(picture.size)
     pieces: list[Piece] = []
+    num_full = 0
     for number, tile in enumerate(tiles):
         found = detect(picture.read(tile)).to(torch.device("cpu"))
         pieces += _name_pieces(number, tile, found)
+        num_full += len(found) >= most
         if progress is not None:
             progress(number + 1, len(tiles))
     stitched = stitch(pieces, tiles, picture.size)
@@ -92,7 +101,8 @@ def find_by_tiles(
         grown=found.grown,
     )
     has_masks = found.mask_grids is not None
-    return Found(detections, RleMasks([each.mask for each in stitched], picture.size) if has_masks else None)
+    masks = RleMasks([each.mask for each in stitched], picture.size) if has_masks else None
+    return Found(detections, masks, num_full)
 
 
 def _name_pieces(number: int, tile: Tile, found: Detections) -> list[Piece]:
