@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from panet.predict.predictor import Predictor
     from panet.predict.result import Result
+    from panet.predict.tiling import Tiling
     from panet.structures import TTA
 
 __all__ = ["RESULTS_NAME", "predict_pictures"]
@@ -27,6 +28,7 @@ def predict_pictures(
     max_dets: int | None,
     overlays: bool,
     tta: "TTA | None" = None,
+    tiling: "Tiling | None" = None,
 ) -> None:
     """Predict pictures one after the other; one that cannot be read is named and left out.
 
@@ -39,6 +41,7 @@ def predict_pictures(
         max_dets: best detections of a picture that are kept; None for the model's own number.
         overlays: whether overlays are written.
         tta: test-time augmentation, if any.
+        tiling: how larger pictures are cut, if they are.
 
     Raises:
         DataError: after all others are done, if a picture could not be used.
@@ -51,12 +54,22 @@ def predict_pictures(
 
     writer = PredictionFolder(folder, predictor.label_map)
     num_bad = 0
-    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=len(pictures))
+        task = bar.add_task("pictures", total=len(pictures))
+        tiles = bar.add_task("tiles", total=None, visible=tiling is not None)
         for name, path in pictures:
             try:
-                result = predictor.predict(path, score_threshold=score, max_detections=max_dets, tta=tta)
+                result = predictor.predict(
+                    path,
+                    score_threshold=score,
+                    max_detections=max_dets,
+                    tta=tta,
+                    tile=None if tiling is None else tiling.side,
+                    overlap=0.2 if tiling is None else tiling.overlap,
+                    tile_scale=None if tiling is None else tiling.scale,
+                    progress=lambda done, total: bar.update(tiles, completed=done, total=total),
+                )
                 overlay = writer.add(name, result, overlays)
                 line = describe(name, result, overlay)
             except DataError as error:
@@ -71,9 +84,12 @@ def predict_pictures(
 
 
 def describe(name: str, result: "Result", overlay: Path | None) -> str:
-    """Give the line of a picture: its name, counts by class, and its overlay."""
+    """Give the line of a picture: its name, counts by class, what may be missing, and its overlay."""
     from panet.data.images import printable
 
     counts = ", ".join(f"{count} {name}" for name, count in result.counts.items()) or "nothing found"
     arrow = "" if overlay is None else f" -> {printable(overlay)}"
-    return f"{printable(name)}: {printable(counts)}{arrow}"
+    full = (
+        f" ({result.num_full_tiles} tiles are full: take smaller ones or --max-dets)" if result.num_full_tiles else ""
+    )
+    return f"{printable(name)}: {printable(counts)}{full}{arrow}"

@@ -1,12 +1,15 @@
 """`panet predict`: pictures -> overlays, counts, COCO JSON."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from panet.cli.options import PRECISION_HELP, Precision, WithCompile, compile_shown
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
+
+if TYPE_CHECKING:
+    from panet.predict.tiling import Tiling
 
 __all__ = ["predict"]
 
@@ -31,24 +34,61 @@ def predict(
     tta_flip: WithFlip = None,
     soft_nms: SoftNMS = None,
     box_voting: BoxVoting = None,
+    tile: Annotated[
+        int | None, typer.Option(metavar="PX", help="Look at larger pictures in tiles of this side, and stitch.")
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="What neighbouring tiles share, of their side; by default 0.2."),
+    ] = None,
+    tile_scale: Annotated[
+        float | None,
+        typer.Option(metavar="F", help="Input px an image px of a tile; by default the model's rule, but at least 1."),
+    ] = None,
 ) -> None:
     """Find the objects of pictures: a line of counts each, overlays, and COCO JSON."""
     from rich.console import Console
 
     from panet.cli.pictures import RESULTS_NAME, predict_pictures
-    from panet.data.images import printable
+    from panet.data.images import MAX_FILE_PIXELS, printable
+    from panet.errors import ConfigError
+    from panet.ops.rle import MAX_PIXELS
     from panet.predict.folder import list_sources, prepare_folder
     from panet.predict.predictor import load
     from panet.weights.checkpoint import model_path
 
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
+    tiling = _build_tiling(tile, overlap, tile_scale)
+    if tiling is not None and seen is not None:
+        raise ConfigError("--tile and --tta: tiles are not augmented: choose one of the two")
     model_path(model)
-    pictures = [(str(path), path) for path in list_sources(sources)]
+    most = MAX_PIXELS if tiling is None else MAX_FILE_PIXELS
+    pictures = [(str(path), path) for path in list_sources(sources, most)]
     prepare_folder(output, overwrite)
     predictor = load(model, device, precision)
     console = Console(highlight=False)
     if compiled:
         compile_shown(console, predictor.model, predictor.short_side)
-    overlays = not no_overlays
-    predict_pictures(console, predictor, pictures, output, score=score, max_dets=max_dets, overlays=overlays, tta=seen)
+    predict_pictures(
+        console,
+        predictor,
+        pictures,
+        output,
+        score=score,
+        max_dets=max_dets,
+        overlays=not no_overlays,
+        tta=seen,
+        tiling=tiling,
+    )
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)
+
+
+def _build_tiling(tile: int | None, overlap: float | None, scale: float | None) -> "Tiling | None":
+    from panet.errors import ConfigError
+    from panet.predict.tiling import Tiling
+
+    if tile is not None:
+        return Tiling(tile, **({} if overlap is None else {"overlap": overlap}), scale=scale)
+    if overlap is not None or scale is not None:
+        raise ConfigError("--overlap and --tile-scale are about tiles: add --tile, or leave them out")
+    return None

@@ -22,7 +22,9 @@ from panet.structures import Size
 
 __all__ = [
     "EXTENSIONS",
+    "MAX_FILE_PIXELS",
     "check_pixels",
+    "find_span",
     "list_images",
     "open_picture",
     "orientation",
@@ -31,11 +33,17 @@ __all__ = [
     "read_label_map",
     "read_size",
     "to_pixels",
+    "to_rgb",
+    "turn",
 ]
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
+MAX_FILE_PIXELS = 178_000_000
+"""No picture file may have more where it is looked at tile by tile: Pillow opens hardly larger ones."""
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # others could start foreign programs (EPS)
+_STRIP = 256  # rows
 _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,8 +92,8 @@ def read_image(path: str | Path, size: Size | None = None) -> Tensor:
 
 def to_pixels(image: Image.Image, name: str | Path, size: Size | None = None) -> Tensor:
     """Do as `read_image` with an opened picture; `name` is for the error."""
-    rgb = _to_rgb(image, name)
-    upright = _turn(rgb, orientation(image))
+    rgb = to_rgb(image, name, find_span(image))
+    upright = turn(rgb, orientation(image))
     as_stored = size == (rgb.height, rgb.width) != (upright.height, upright.width)
     pixels = np.array(rgb if as_stored else upright)  # a copy: torch wants writable memory
     return torch.from_numpy(pixels).permute(2, 0, 1)  # lies channels last: resizing it takes half the time
@@ -115,9 +123,14 @@ def read_label_map(path: str | Path, content: bytes | None = None) -> NDArray[np
         return pixels.astype(np.uint8) if image.mode == "1" else pixels
 
 
-def read_size(path: str | Path) -> Size:
-    """Give the upright (height, width) from a picture's header; DataError as for `read_image`."""
-    with open_picture(path) as image:
+def read_size(path: str | Path, most: int = MAX_PIXELS) -> Size:
+    """Give the upright (height, width) from a picture's header; DataError as for `read_image`.
+
+    Args:
+        path: the file.
+        most: pixels that it may have.
+    """
+    with open_picture(path, most=most) as image:
         width, height = image.size
         turned = orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF itself, size included
         return (width, height) if turned else (height, width)
@@ -152,8 +165,8 @@ def printable(text: str | Path) -> str:
 
 
 @contextmanager
-def open_picture(path: str | Path, content: bytes | None = None) -> Iterator[Image.Image]:
-    """Open a picture of an allowed format and size; every failure inside becomes a DataError that names it."""
+def open_picture(path: str | Path, content: bytes | None = None, *, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open a picture of an allowed format with at most so many pixels; every failure inside becomes a DataError."""
     name = printable(path)
     try:
         with warnings.catch_warnings():
@@ -166,10 +179,9 @@ def open_picture(path: str | Path, content: bytes | None = None) -> Iterator[Ima
                 Image.open(stream, formats=_FORMATS) as image,
             ):
                 width, height = image.size
-                if not 0 < width * height <= MAX_PIXELS:
-                    raise DataError(
-                        f"{name}: {width} x {height} pixels: a picture may have 1 to {MAX_PIXELS}; tile it first"
-                    )
+                if not 0 < width * height <= most:
+                    cure = "tile it first (panet predict: --tile 1024)" if most < MAX_FILE_PIXELS else "cut it"
+                    raise DataError(f"{name}: {width} x {height} pixels: a picture may have 1 to {most}; {cure}")
                 yield image
     except FileNotFoundError:
         raise DataError(f"{name}: no such file") from None
@@ -191,19 +203,33 @@ def orientation(image: Image.Image) -> int:
     return value if value in _UPRIGHT else 1
 
 
-def _turn(image: Image.Image, orientation: int) -> Image.Image:
+def turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture upright that has this EXIF orientation."""
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    check_pixels(image, path)
-    if image.mode in _DEEP_MODES:
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+def to_rgb(image: Image.Image, name: str | Path, span: tuple[int, int] | None) -> Image.Image:
+    """Give 8 bits a channel; `span` is the `find_span` of the whole picture, `name` is for the error."""
+    check_pixels(image, name)
+    if span is not None:
+        return Image.fromarray(_to_bytes(np.asarray(image), span)).convert("RGB")
     return image.convert("RGB")
 
 
-def _to_bytes(pixels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    low, high = int(pixels.min()), int(pixels.max())
+def find_span(image: Image.Image) -> tuple[int, int] | None:
+    """Give the smallest and the largest value of a picture with 16 or 32 bits; None for any other."""
+    if image.mode not in _DEEP_MODES:
+        return None
+    lows, highs = [], []
+    for top in range(0, image.height, _STRIP):  # a copy of a part at a time
+        part = np.asarray(image.crop((0, top, image.width, min(top + _STRIP, image.height))))
+        lows.append(int(part.min()))
+        highs.append(int(part.max()))
+    return min(lows), max(highs)
+
+
+def _to_bytes(pixels: NDArray[np.integer], span: tuple[int, int]) -> NDArray[np.uint8]:
+    low, high = span
     if low >= 0 and high <= 255:
         return pixels.astype(np.uint8)
     scaled = (pixels.astype(np.float64) - low) * 255 / max(high - low, 1)

@@ -29,6 +29,7 @@ __all__ = [
     "View",
     "ViewRule",
     "apply_view",
+    "view_at_scale",
     "view_for_test",
 ]
 
@@ -89,18 +90,24 @@ Transform: TypeAlias = Callable[[Sample, torch.Generator], Sample]
 def view_for_test(size: Size, short_side: int, max_side: int, arithmetic: Arithmetic = "modern") -> View:
     """View the whole picture, its shorter side resized to `short_side`, but the longer one at most to `max_side`.
 
-    By "legacy" arithmetic it is enlarged by one exact factor as in 2018; by "torchvision" without antialias, its sides
-    cut to whole pixels, not rounded.
+    See `view_at_scale` for the arithmetic.
     """
     factor = min(short_side / min(size), max_side / max(size))
+    if arithmetic == "legacy" and round(short_side / min(size) * max(size)) <= max_side:
+        factor = short_side / min(size)  # the limit is for the rounded side
+    return view_at_scale(size, factor, arithmetic)
+
+
+def view_at_scale(size: Size, factor: float, arithmetic: Arithmetic = "modern") -> View:
+    """View the whole picture, both sides times a factor, in whole pixels.
+
+    By "legacy" arithmetic it is enlarged by exactly the factor as in 2018; by "torchvision" without antialias, its
+    sides cut to whole pixels, not rounded.
+    """
     if arithmetic == "torchvision":
         height, width = (max(1, math.floor(side * factor)) for side in size)
         return View(0, 0, *size, (height, width), late=True)
-    if arithmetic == "legacy":
-        if round(short_side / min(size) * max(size)) <= max_side:  # the limit is for the rounded side
-            factor = short_side / min(size)
-        return View(0, 0, *size, _scaled(size, factor), factor)
-    return View(0, 0, *size, _scaled(size, factor))
+    return View(0, 0, *size, _scaled(size, factor), factor if arithmetic == "legacy" else None)
 
 
 def apply_view(image: Tensor, view: View) -> Tensor:

@@ -18,6 +18,7 @@ KINDS = {"bbox": "box", "segm": "mask"}
 
 _AREAS = {"": 0, "s": 1, "m": 2, "l": 3}  # all; below 32**2 px; below 96**2 px; the rest
 _IOUS = {"50": 0, "75": 5}  # of 0.50, 0.55 .. 0.95
+_MANY = 10**9  # results of a picture: as good as no limit
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ def score(
 ) -> Scores:
     """Score results against a COCO document. It does not depend on the order of either, nor on annotation ids.
 
+    Of equal scores the larger result comes first, and which of two objects a result that fits both alike takes depends
+    on where they are; pycocotools goes by the order of the lists there, and else the figures are its own, bit for bit.
+
     Args:
         document: images, annotations, categories.
         results: image_id, category_id, score, and bbox or segmentation, or both.
@@ -56,7 +60,7 @@ def score(
     metrics: dict[str, float] = {}
     per_class: dict[str, dict[str, float]] = {}
     for kind in kinds:
-        limits = [count for count in (1, 10) if count < max_dets] + [max_dets]
+        limits = [count for count in (1, 10) if count < max_dets] + [min(max_dets, _MANY)]
         evaluator, truth = match(document, results, kind, limits, score_threshold)
         evaluator.accumulate()
         tables = evaluator.eval

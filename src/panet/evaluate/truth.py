@@ -4,17 +4,21 @@ The evaluator believes all it is given: an annotation with id 0 counts as never 
 vanishes, a NaN sorts anywhere. Here each of these is put right or refused by name.
 """
 
-import math
+import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from panet.data.images import printable
 from panet.data.segmentation import read_segmentation
 from panet.errors import DataError
 from panet.ops import rle
 from panet.structures import Size
 
 __all__ = ["Truth", "check_results", "read_truth"]
+
+_LARGEST_SIDE = 1e5  # px; COCO does not count what has an area above 1e10, be it an object or a false positive
+_LARGEST_NUMBER = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,12 @@ def read_truth(document: Mapping[str, Any], kind: str) -> Truth:
         height, width = size or (1, 1)
         truth.document["images"].append({"id": number, "height": height, "width": width})
     truth.document["categories"] = [{"id": number, "name": name} for number, name in enumerate(truth.names, 1)]
+    annotations = []
     for number, annotation in enumerate(_rows(document, "annotations"), 1):
-        place = f"annotation {annotation.get('id', f'number {number}')}"
-        truth.document["annotations"].append({"id": number, **_read_annotation(annotation, truth, kind, place)})
+        place = printable(f"annotation {annotation.get('id', f'number {number}')!s:.60}")
+        annotations.append(_read_annotation(annotation, truth, kind, place))
+    annotations.sort(key=_place)
+    truth.document["annotations"] = [{"id": number, **each} for number, each in enumerate(annotations, 1)]
     return truth
 
 
@@ -75,14 +82,21 @@ def _sorted_by_id(document: Any, key: str) -> list[Mapping[str, Any]]:
     """Give the rows in the order in which COCO counts them, which decides between equal scores."""
     rows = _rows(document, key)
     ids = [row.get("id") for row in rows]
-    if not all(isinstance(identity, int | str) for identity in ids) or len(set(ids)) != len(ids):
+    if not all(map(_is_id, ids)) or len(set(ids)) != len(ids):
         raise DataError(f"the ground truth's {key} must have ids of their own: an integer or a text each")
     return sorted(rows, key=lambda row: (type(row["id"]).__name__, row["id"]))
 
 
+def _is_id(value: object) -> TypeGuard[int | str]:
+    return type(value) in (int, str)
+
+
 def _size(image: Mapping[str, Any]) -> Size | None:
-    height, width = image.get("height"), image.get("width")
-    return (int(height), int(width)) if _is_number(height) and _is_number(width) and height and width else None
+    sides: tuple[Any, Any] = image.get("height"), image.get("width")
+    if not all(_is_number(side) and side == int(side) >= 1 for side in sides):
+        return None
+    height, width = (int(side) for side in sides)
+    return (height, width) if height * width <= rle.MAX_TILED_PIXELS else None
 
 
 def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, place: str) -> dict[str, Any]:
@@ -102,11 +116,19 @@ def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, pla
     box = _read_box(box, place)
     if area is None:
         area = rle.area(mask) if mask is not None else box[2] * box[3]
-    if not _is_number(area):
-        raise DataError(f"{place}: area is {area!r}: expected a number")
-    plain = {"image_id": image, "category_id": category, "bbox": box, "area": area}
-    plain["iscrowd"] = int(annotation.get("iscrowd") or 0)
+    if not (_is_number(area) and 0 <= area <= _LARGEST_SIDE**2):
+        raise DataError(f"{place}: area is {area!r:.60}: expected a number of px, 0 to {_LARGEST_SIDE**2:.0f}")
+    crowd = annotation.get("iscrowd") or 0
+    if crowd not in (0, 1):
+        raise DataError(f"{place}: iscrowd is {crowd!r:.60}: expected 0 or 1")
+    plain = {"image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": int(crowd)}
     return plain if mask is None else {**plain, "segmentation": mask}
+
+
+def _place(annotation: Mapping[str, Any]) -> tuple[Any, ...]:
+    """An order that the file's has no part in: it decides which of two objects a result that fits both alike takes."""
+    keys = ("image_id", "category_id", "bbox", "area", "iscrowd")
+    return *(annotation[key] for key in keys), annotation.get("segmentation", {}).get("counts", "")
 
 
 def check_results(results: Sequence[Any], truth: Truth, kind: str) -> list[dict[str, Any]]:
@@ -141,8 +163,8 @@ def _check_result(result: Any, truth: Truth, kind: str, place: str) -> dict[str,
         raise DataError(f"{place}: is a {type(result).__name__}: expected an object with image_id, category_id, score")
     image, category = _find_numbers(result, truth, place)
     score = result.get("score")
-    if not _is_number(score):
-        raise DataError(f"{place}: score is {score!r}: expected a finite number")
+    if not (_is_number(score) and 0 <= score <= 1):
+        raise DataError(f"{place}: score is {score!r:.60}: expected a number from 0 to 1")
     plain = {"image_id": image, "category_id": category, "score": float(score)}
     if kind == "segm":
         return {**plain, "segmentation": _read_mask(result.get("segmentation"), truth.sizes[image - 1], place)}
@@ -155,26 +177,30 @@ def _find_numbers(item: Mapping[str, Any], truth: Truth, place: str) -> tuple[in
 
 
 def _find_number(identity: Any, known: Mapping[Hashable, int], place: str) -> int:
-    number = known.get(identity) if isinstance(identity, int | str) and not isinstance(identity, bool) else None
+    number = known.get(identity) if _is_id(identity) else None
     if number is not None:
         return number
-    twin = next((other for other in known if str(other) == str(identity)), None)
+    twin = None
+    if isinstance(identity, int | float | str) and not isinstance(identity, bool):
+        twin = next((other for other in known if other == identity or str(other) == str(identity)), None)
     if twin is not None:
-        raise DataError(f"{place} is {identity!r}, a {type(identity).__name__}: the data has {twin!r}; write it so")
-    raise DataError(f"{place} {identity!r} is not in the data: {_examples(known)}")
+        raise DataError(
+            f"{place} is {identity!r:.60}, a {type(identity).__name__}: the data has {twin!r:.60}; write it so"
+        )
+    raise DataError(f"{place} {identity!r:.60} is not in the data: {_examples(known)}")
 
 
 def _examples(known: Iterable[Hashable]) -> str:
-    names = [repr(identity) for identity in known]
+    names = [f"{identity!r:.60}" for identity in known]
     return f"it has {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
 def _read_box(box: Any, place: str) -> list[float]:
-    """Check (x, y, w, h); a side below 0 becomes 0: a box that overlaps nothing, and counts."""
+    """Check (x, y, w, h); a side below 0 becomes 0: a box that overlaps nothing, and counts, as one that is huge."""
     if not (isinstance(box, Sequence) and len(box) == 4 and all(_is_number(side) for side in box)):
         raise DataError(f"{place}: bbox is {box!r:.80}: expected [x, y, width, height], four finite numbers")
     x, y, width, height = (float(side) for side in box)
-    return [x, y, max(width, 0.0), max(height, 0.0)]
+    return [x, y, *(min(max(side, 0.0), _LARGEST_SIDE) for side in (width, height))]
 
 
 def _has_mask(annotation: Mapping[str, Any]) -> bool:
@@ -183,7 +209,10 @@ def _has_mask(annotation: Mapping[str, Any]) -> bool:
 
 def _read_mask(segmentation: Any, size: Size | None, place: str) -> rle.Rle:
     if size is None:
-        raise DataError(f"{place}: its picture has no height and width in the data: masks need them")
+        raise DataError(
+            f"{place}: its picture has no height and width in the data, or not whole numbers of px, or more than "
+            f"{rle.MAX_TILED_PIXELS} pixels: masks need them"
+        )
     try:
         return rle.write_positions(read_segmentation(segmentation, size), *size)
     except DataError as error:
@@ -191,4 +220,5 @@ def _read_mask(segmentation: Any, size: Size | None, place: str) -> rle.Rle:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell a finite number from anything else, from bools and from integers that no float holds."""
+    return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER  # type: ignore[operator]

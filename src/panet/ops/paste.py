@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from panet.ops import native
-from panet.ops.rle import MAX_PIXELS, Rle, encode_window
+from panet.ops.rle import MAX_TILED_PIXELS, Rle, encode_window
 
 __all__ = ["crop_masks", "masks_to_rle", "paste_mask", "paste_probabilities"]
 
@@ -107,7 +107,7 @@ def masks_to_rle(
     if native.LIBRARY is None:
         windows = (paste_mask(grid, box, size, threshold, grown=grown) for grid, box in zip(grids, boxes, strict=True))
         return [encode_window(window.numpy(), left, top, size) for window, left, top in windows]
-    assert size[0] * size[1] <= MAX_PIXELS, size
+    assert size[0] * size[1] <= MAX_TILED_PIXELS, size
     if grown:
         grids, boxes, threshold = _with_rim(grids, boxes, threshold)
     counts = native.write_counts(grids.float(), boxes, size, threshold)

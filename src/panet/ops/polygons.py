@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from panet.errors import DataError
 from panet.ops.rle import Mask, Positions, Rle, decode, write_positions
 
-__all__ = ["Polygon", "draw", "rasterise", "to_rle", "trace"]
+__all__ = ["Polygon", "draw", "rasterise", "to_rle", "trace", "unite"]
 
 _FINE = 5  # grid lines a pixel
 _MAX_COORDINATE = 1e6  # px; beyond it a polygon is a mistake, and far beyond it integers overflow
@@ -59,7 +59,7 @@ def draw(polygons: Sequence[Sequence[float]], height: int, width: int) -> Positi
         part, num_crossings = _draw(_read_points(polygon), height, width, left)
         parts.append(part)
         left -= num_crossings
-    return _unite(parts)
+    return unite(parts)
 
 
 def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:
@@ -143,7 +143,7 @@ def _rows_of_steep(target: Points, x1: Points, x2: Points, y1: Points, y2: Point
     return y1 + steps - 1
 
 
-def _unite(parts: Sequence[Positions]) -> Positions:
+def unite(parts: Sequence[Positions]) -> Positions:
     """Unite masks given by their positions."""
     starts = np.sort(np.concatenate([part[::2] for part in parts] or [np.empty(0, np.int64)]))
     ends = np.sort(np.concatenate([part[1::2] for part in parts] or [np.empty(0, np.int64)]))

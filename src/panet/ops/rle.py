@@ -17,6 +17,7 @@ from panet.errors import DataError
 
 __all__ = [
     "MAX_PIXELS",
+    "MAX_TILED_PIXELS",
     "Mask",
     "Positions",
     "Rle",
@@ -33,11 +34,14 @@ __all__ = [
 ]
 
 MAX_PIXELS = 64_000_000
-"""No picture and no mask may have more; checked before anything of that size is made."""
+"""No picture and no mask may have more where it is made as a whole; checked before anything of that size is made."""
+
+MAX_TILED_PIXELS = 500_000_000
+"""No encoded mask may have more, nor a picture that is looked at tile by tile."""
 
 _MAX_COUNTS = 1 << 22  # runs of one mask: 300 MB while it is read
-_MAX_CHARACTERS = 8  # of one number: 40 bits, more than any count below MAX_PIXELS needs
-_LARGEST_GROUPS = 6  # what writing needs: 30 bits hold -MAX_PIXELS..MAX_PIXELS
+_MAX_CHARACTERS = 8  # of one number: 40 bits, more than any count below MAX_TILED_PIXELS needs
+_LARGEST_GROUPS = 6  # what writing needs: 30 bits hold -MAX_TILED_PIXELS..MAX_TILED_PIXELS
 
 Positions: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -84,6 +88,8 @@ def decode(rle: Mapping[str, object], size: tuple[int, int] | None = None) -> Ma
         DataError: says what is wrong with the RLE.
     """
     positions, height, width = read_positions(rle, size)
+    if height * width > MAX_PIXELS:
+        raise DataError(f"a mask of {width} x {height} pixels is decoded in parts: at most {MAX_PIXELS} at once")
     return _fill(positions, height * width).reshape(width, height).T
 
 
@@ -153,7 +159,7 @@ def read_positions(rle: Mapping[str, object], size: tuple[int, int] | None = Non
 
 def write_positions(positions: Positions, height: int, width: int) -> Rle:
     """Encode 2R non-decreasing positions of an (H, W) mask; empty runs vanish, touching ones join."""
-    assert height * width <= MAX_PIXELS, (height, width)
+    assert height * width <= MAX_TILED_PIXELS, (height, width)
     positions = _drop_empty_runs(positions)
     edges = np.concatenate([[0], positions, [height * width]])
     lengths = np.diff(edges)
@@ -186,8 +192,8 @@ def _read_size(rle: Mapping[str, object], expected: tuple[int, int] | None) -> t
     height, width = size
     if expected is not None and (height, width) != expected:
         raise DataError(f"RLE size {list(size)} is not the picture's [height, width] {list(expected)}")
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise DataError(f"RLE size {list(size)} must have 1 to {MAX_PIXELS} pixels")
+    if height < 1 or width < 1 or height * width > MAX_TILED_PIXELS:
+        raise DataError(f"RLE size {list(size)} must have 1 to {MAX_TILED_PIXELS} pixels")
     return height, width
 
 

@@ -1,6 +1,7 @@
 """Pictures with objects drawn on them: a thin outline on each mask's edge, a light fill, a caption where it fits."""
 
 import colorsys
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -8,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from panet.ops.rle import MAX_PIXELS
 from panet.structures import Size
 
-__all__ = ["Drawn", "Window", "overlay", "scale_for"]
+__all__ = ["Drawn", "Window", "overlay", "reduction_for", "scale_for"]
 
 Window: TypeAlias = tuple[NDArray[np.bool_], int, int]
 """A mask's part (h, w) of a picture, and the column and row of its top left pixel."""
 
 _COMFORTABLE = 1024  # px; the longer side up to which small pictures are magnified
 _MOST_MAGNIFIED = 4
+_MOST_REDUCED = 16_000_000  # px, about, of a picture that is reduced
 _FILL = 0.22
 _GOLDEN_RATIO = 0.618034  # successive hues lie far apart, however many there are
 _MOST_CAPTIONS = 30  # more objects than this, and captions would hide the picture
@@ -34,6 +37,12 @@ class Drawn(NamedTuple):
 def scale_for(size: Size) -> int:
     """Give the whole factor by which a picture is magnified, so that an outline does not hide a small object."""
     return max(1, min(_MOST_MAGNIFIED, round(_COMFORTABLE / max(size))))
+
+
+def reduction_for(size: Size) -> int:
+    """Give the whole number by which a very large picture is divided: above 64 million pixels, to about 16 million."""
+    height, width = size
+    return math.ceil(math.sqrt(height * width / _MOST_REDUCED)) if height * width > MAX_PIXELS else 1
 
 
 def overlay(image: NDArray[np.uint8], objects: Sequence[Drawn]) -> Image.Image:

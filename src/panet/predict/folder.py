@@ -7,14 +7,19 @@ from typing import Any
 from panet.data.images import list_images, printable, read_size
 from panet.errors import DataError
 from panet.ops import rle
+from panet.ops.rle import MAX_PIXELS
 from panet.predict.result import Result
 from panet.structures import LabelMap
 
 __all__ = ["PredictionFolder", "list_sources", "prepare_folder"]
 
 
-def list_sources(sources: Sequence[str | Path]) -> list[Path]:
+def list_sources(sources: Sequence[str | Path], most: int = MAX_PIXELS) -> list[Path]:
     """List the pictures of files, folders and glob patterns, each picture once; a named file must be a picture.
+
+    Args:
+        sources: what the user named.
+        most: pixels that a named file may have.
 
     Raises:
         DataError: a source names nothing, a folder holds no picture, a file is none.
@@ -23,7 +28,7 @@ def list_sources(sources: Sequence[str | Path]) -> list[Path]:
     for source in sources:
         found = list_images(source)
         if Path(source).is_file():
-            read_size(source)
+            read_size(source, most)
         for path in found:
             paths.setdefault(path.resolve(), path)
     return list(paths.values())

@@ -1,7 +1,7 @@
 """Picture files, arrays and PIL pictures -> results."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,31 +9,34 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from panet.data.batching import Normalise, make_image_batch
 from panet.data.build import build_normalise
 from panet.data.images import read_image, to_pixels
-from panet.data.transforms import apply_view, view_for_test
+from panet.data.transforms import apply_view, view_at_scale, view_for_test
 from panet.data.views import ViewMaker
+from panet.data.windows import ImageLike, open_windows
 from panet.errors import ConfigError, DataError
 from panet.model.detections import to_image
 from panet.model.fast import Precision, in_precision
 from panet.model.panet import PANet
 from panet.model.views import detect_views
+from panet.ops.tiles import Tile
+from panet.predict.large import LargeImage
 from panet.predict.result import Result
+from panet.predict.tiling import Tiling, find_by_tiles
 from panet.structures import TTA, Arithmetic, Detections, LabelMap, Size
 from panet.weights.checkpoint import restore
 
-__all__ = ["ImageLike", "Predictor", "load", "pick_device"]
-
-ImageLike: TypeAlias = str | Path | Image.Image | NDArray[np.uint8]
-"""A picture file; an opened picture; (H, W, 3) uint8 RGB."""
+__all__ = ["Predictor", "Progress", "load", "pick_device"]
 
 ImageList: TypeAlias = list[Any] | tuple[Any, ...]
 """Of ImageLike. (A list of one kind of them is no list of all kinds, and a str is a sequence of str.)"""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called after each tile of a picture with the number of tiles done, and of all."""
 
 
 def load(path: str | Path, device: str = "auto", precision: Precision = "fp32") -> "Predictor":
@@ -117,6 +120,11 @@ class Predictor:
         score_threshold: float | None = None,
         max_detections: int | None = None,
         tta: TTA | None = None,
+        *,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        tile_scale: float | None = None,
+        progress: Progress | None = None,
     ) -> Result: ...
     @overload
     def predict(
@@ -125,6 +133,11 @@ class Predictor:
         score_threshold: float | None = None,
         max_detections: int | None = None,
         tta: TTA | None = None,
+        *,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        tile_scale: float | None = None,
+        progress: Progress | None = None,
     ) -> list[Result]: ...
     def predict(
         self,
@@ -132,6 +145,11 @@ class Predictor:
         score_threshold: float | None = None,
         max_detections: int | None = None,
         tta: TTA | None = None,
+        *,
+        tile: int | None = None,
+        overlap: float = 0.2,
+        tile_scale: float | None = None,
+        progress: Progress | None = None,
     ) -> Result | list[Result]:
         """Find the objects of a picture, or of each picture of a list.
 
@@ -140,31 +158,57 @@ class Predictor:
         Args:
             image: a picture, or a list of them.
             score_threshold: detections score above it; by default the model's own.
-            max_detections: best detections of a picture that are kept; by default the model's own.
+            max_detections: best detections of a picture, or of a tile, that are kept; by default the model's own.
             tta: test-time augmentation, as `panet.TTA()`; by default none.
+            tile: side in px of the tiles in which a larger picture is looked at; by default none is.
+            overlap: share of the side that neighbouring tiles have in common at least, above 0 to 0.5.
+            tile_scale: input px for an image px of a tile; by default as for a picture of the tile's size, but at least
+                1: a tile is not reduced.
+            progress: told how many tiles of a picture are done.
         Returns:
             A result for a picture, a list for a list.
 
         Raises:
             DataError: a picture cannot be read, or an array is no (H, W, 3) uint8.
-            ConfigError: a threshold is outside 0..1, a number of detections below 1, `tta` something else.
+            ConfigError: a threshold, a tile, an overlap or a scale is out of its range, a number of detections below
+                1, `tta` something else or together with tiles.
         """
+        tiling = None if tile is None else Tiling(tile, overlap, tile_scale)
+        if tiling is not None and tta is not None:
+            raise ConfigError("tile and tta: tiles are not augmented: choose one of the two")
         with self._limits(score_threshold, max_detections, tta), torch.inference_mode():
             if isinstance(image, list | tuple):
-                return [self._predict_one(each, tta) for each in image]
-            return self._predict_one(image, tta)
+                return [self._predict_one(each, tta, tiling, progress) for each in image]
+            return self._predict_one(image, tta, tiling, progress)
 
-    def _predict_one(self, image: ImageLike, tta: TTA | None) -> Result:
-        pixels = _read(image)
-        found = self._detect(pixels) if tta is None else self._detect_views(pixels, tta)
+    def _predict_one(
+        self, image: ImageLike, tta: TTA | None, tiling: Tiling | None, progress: Progress | None
+    ) -> Result:
         source = str(image) if isinstance(image, str | Path) else ""
+        if tiling is None:
+            return self._predict_pixels(_read(image), tta, source)
+        with open_windows(image) as picture:
+            if max(picture.size) <= tiling.side:
+                return self._predict_pixels(picture.read(Tile(0, 0, *picture.size)), tta, source)
+            scale = tiling.scale or max(1.0, min(self.short_side, self._max_side) / tiling.side)
+            most = self.model.detection_rule.max_detections
+            found = find_by_tiles(picture, tiling, lambda pixels: self._detect(pixels, scale), most, progress)
+            large = LargeImage(image, picture.size)
+            return Result(large, found.detections, self.label_map, source, found.masks, found.num_full)
+
+    def _predict_pixels(self, pixels: Tensor, tta: TTA | None, source: str) -> Result:
+        found = self._detect(pixels) if tta is None else self._detect_views(pixels, tta)
         picture = pixels.permute(1, 2, 0).contiguous().numpy()
         return Result(picture, found.to(torch.device("cpu")), self.label_map, source)
 
-    def _detect(self, pixels: Tensor) -> Detections:
-        """Give the detections of (3, H0, W0) uint8, image px."""
+    def _detect(self, pixels: Tensor, scale: float | None = None) -> Detections:
+        """Give the detections of (3, H0, W0) uint8, image px; seen at a scale, or as the model sees such a picture."""
         original_size: Size = int(pixels.shape[1]), int(pixels.shape[2])
-        view = view_for_test(original_size, self.short_side, self._max_side, self._arithmetic)
+        view = (
+            view_for_test(original_size, self.short_side, self._max_side, self._arithmetic)
+            if scale is None
+            else view_at_scale(original_size, scale, self._arithmetic)
+        )
         batch = make_image_batch(
             [apply_view(pixels, view)], [original_size], self._normalise, [view.factor], [view.late_size]
         )

@@ -1,10 +1,9 @@
 """What a model found in one picture, in image px; masks are made when they are asked for."""
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,93 +11,12 @@ from PIL import Image
 
 from panet.data.images import printable
 from panet.errors import DataError
-from panet.ops import polygons, rle
-from panet.ops.paste import masks_to_rle, paste_mask
-from panet.predict.draw import Drawn, Window, overlay, scale_for
+from panet.predict.draw import Drawn, Window, overlay, reduction_for, scale_for
+from panet.predict.large import LargeImage
+from panet.predict.masks import GridMasks, Masks
 from panet.structures import Detections, LabelMap, Size
 
-__all__ = ["Mask", "Masks", "Result"]
-
-
-class Mask:
-    """One object's mask, in three forms, each made once when it is first read."""
-
-    def __init__(self, window: Window, size: Size) -> None:
-        """Take the mask's part of the picture, and the picture's (height, width)."""
-        self._window, self._left, self._top = window
-        self.size = size
-
-    @cached_property
-    def rle(self) -> rle.Rle:
-        """COCO's compressed run-length encoding, ready for JSON."""
-        return rle.encode_window(self._window, self._left, self._top, self.size)
-
-    @cached_property
-    def polygons(self) -> list[polygons.Polygon]:
-        """Exact outlines along the pixels' edges, (x, y) image px: one polygon a part, with its holes."""
-        corner = np.array([self._left, self._top])
-        return [
-            polygons.Polygon(part.exterior + corner, tuple(hole + corner for hole in part.holes))
-            for part in polygons.trace(self._window)
-        ]
-
-    @cached_property
-    def array(self) -> NDArray[np.bool_]:
-        """(H, W) bool."""
-        array = np.zeros(self.size, dtype=bool)
-        height, width = self._window.shape
-        array[self._top : self._top + height, self._left : self._left + width] = self._window
-        return array
-
-    @property
-    def area(self) -> int:
-        """Count its pixels."""
-        return int(self._window.sum())
-
-    def __repr__(self) -> str:
-        return f"Mask({self.area} of {self.size[1]} x {self.size[0]} px)"
-
-
-class Masks(Sequence[Mask]):
-    """The masks of a picture's detections, in their order; each is made when it is taken."""
-
-    def __init__(self, detections: Detections, size: Size) -> None:
-        """Take detections with mask grids, image px, and the picture's (height, width)."""
-        self._detections = detections
-        self._size = size
-
-    def __len__(self) -> int:
-        return len(self._detections)
-
-    @overload
-    def __getitem__(self, index: int) -> Mask: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Mask]: ...
-    def __getitem__(self, index: int | slice) -> Mask | list[Mask]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"mask {index} of {len(self)}")
-        return Mask(self.window(index, 1), self._size)
-
-    def to_rle(self) -> list[rle.Rle]:
-        """Give all masks in COCO's compressed run-length encoding; faster than one by one."""
-        grids = self._detections.mask_grids
-        assert grids is not None
-        return masks_to_rle(grids, self._detections.boxes, self._size, grown=self._detections.grown)
-
-    def window(self, index: int, factor: int) -> Window:
-        """Give one mask in the picture magnified by a factor: there, its outline is finer."""
-        grids = self._detections.mask_grids
-        assert grids is not None
-        size = (self._size[0] * factor, self._size[1] * factor)
-        mask, left, top = paste_mask(
-            grids[index], self._detections.boxes[index] * factor, size, grown=self._detections.grown
-        )
-        return mask.numpy(), left, top
-
-    def __repr__(self) -> str:
-        return f"Masks({len(self)} of {self._size[1]} x {self._size[0]} px)"
+__all__ = ["Result"]
 
 
 class Result:
@@ -110,26 +28,39 @@ class Result:
         labels: (D,) int64, 1..K.
         names: D class names.
         masks: D masks, each made when it is taken; None if the model has no mask branch.
-        image: (H, W, 3) uint8 RGB, the picture.
         source: the picture's file, or "" if it came from memory.
+        size: the picture's (height, width), px.
+        num_full_tiles: tiles with as many detections as are kept of one, so that there may be more; 0 without tiles.
     """
 
-    def __init__(self, image: NDArray[np.uint8], detections: Detections, label_map: LabelMap, source: str = "") -> None:
-        """Take a picture and its detections, on the CPU, in image px."""
-        self.image = image
+    def __init__(
+        self,
+        image: NDArray[np.uint8] | LargeImage,
+        detections: Detections,
+        label_map: LabelMap,
+        source: str = "",
+        masks: Masks | None = None,
+        num_full_tiles: int = 0,
+    ) -> None:
+        """Take a picture and its detections, on the CPU, in image px; their masks, if they are no longer grids."""
+        self._image = image
         self.source = source
+        self.num_full_tiles = num_full_tiles
+        self.size: Size = image.size if isinstance(image, LargeImage) else image.shape[:2]
         self.boxes: NDArray[np.float32] = detections.boxes.numpy()
         self.scores: NDArray[np.float32] = detections.scores.numpy()
         self.labels: NDArray[np.int64] = detections.labels.numpy()
         self.names = [label_map.name(int(label)) for label in self.labels]
-        self.masks = None if detections.mask_grids is None else Masks(detections, self.size)
+        self.masks = masks
+        if detections.mask_grids is not None:
+            self.masks = GridMasks(detections, self.size)
         self._label_map = label_map
         self._last = int(detections.inclusive)  # the pixel that x2, y2 name
 
-    @property
-    def size(self) -> Size:
-        """The picture's (height, width), px."""
-        return self.image.shape[0], self.image.shape[1]
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture, (H, W, 3) uint8 RGB; one that was looked at tile by tile is read now, as a whole."""
+        return self._image.read() if isinstance(self._image, LargeImage) else self._image
 
     @property
     def counts(self) -> dict[str, int]:
@@ -154,16 +85,22 @@ class Result:
         return results
 
     def draw(self) -> Image.Image:
-        """Give the picture with the objects drawn on it; a small picture is magnified."""
-        factor = scale_for(self.size)
+        """Give the picture with the objects drawn on it; a small picture is magnified, a very large one reduced."""
+        divisor = reduction_for(self.size)
+        image = self._image.reduced(divisor) if isinstance(self._image, LargeImage) and divisor > 1 else self.image
+        height, width = image.shape[:2]
+        factor = scale_for((height, width))
+        size = height * factor, width * factor
         captions = [f"{name} {score:.0%}" for name, score in zip(self.names, self.scores, strict=True)]
-        return overlay(self.image, [Drawn(self._window(i, factor), caption) for i, caption in enumerate(captions)])
+        return overlay(image, [Drawn(self._window(i, size), caption) for i, caption in enumerate(captions)])
 
-    def _window(self, index: int, factor: int) -> Window:
-        """Give what is drawn of an object: its mask, or its box if there are no masks."""
+    def _window(self, index: int, size: Size) -> Window:
+        """Give what is drawn of an object in the picture of that size: its mask, or its box if there are no masks."""
         if self.masks is not None:
-            return self.masks.window(index, factor)
-        left, top, right, bottom = (round(side * factor) for side in self.boxes[index].tolist())
+            return self.masks.window(index, size)
+        y, x = (shown / own for shown, own in zip(size, self.size, strict=True))
+        sides = zip(self.boxes[index].tolist(), (x, y, x, y), strict=True)
+        left, top, right, bottom = (round(side * factor) for side, factor in sides)
         return np.ones((bottom - top, right - left), dtype=bool), left, top
 
     def save(self, path: str | Path) -> None:

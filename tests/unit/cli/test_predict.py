@@ -10,7 +10,7 @@ from PIL import Image
 
 from panet.cli.predict import predict
 from panet.data.coco import read_coco
-from panet.errors import CheckpointError, DataError
+from panet.errors import CheckpointError, ConfigError, DataError
 
 
 @pytest.fixture
@@ -104,3 +104,47 @@ def test_pictures_are_predicted_with_augmentation(tiny_model: Path, pictures: Pa
         predict(str(tiny_model), [str(pictures)], output=output, score=0.0, device="cpu", no_overlays=True, **options)
         results.append(json.loads((output / "results.json").read_text())["annotations"])
     assert results[0] == results[1] != results[2]
+
+
+def test_a_picture_is_predicted_by_tiles(
+    tiny_model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(pictures / "large.png")
+    output = tmp_path / "out"
+    predict(
+        str(tiny_model), [str(pictures)], output=output, score=0.0, device="cpu", tile=64, overlap=0.3, tile_scale=1
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{pictures}/a.png: 5 nucleus -> {output}/a.png"  # no larger than a tile
+    assert "large.png: " in lines[2]
+    assert "tiles are full: take smaller ones or --max-dets) -> " in lines[2]
+    with Image.open(output / "large.png") as overlay:
+        assert overlay.size == (800, 600)
+    document = json.loads((output / "results.json").read_text())
+    assert document["images"][2]["height"] == 150
+    found = [each for each in document["annotations"] if each["image_id"] == 3]
+    assert len(found) > 5
+    assert all(each["segmentation"]["size"] == [150, 200] for each in found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overlap": 0.2}, "about tiles: add --tile"),
+        ({"tile_scale": 1.0}, "about tiles: add --tile"),
+        ({"tile": 5}, "tile: 5: expected a whole number of px"),
+        ({"tile": 64, "overlap": 0.9}, "overlap: 0.9"),
+    ],
+)
+def test_tiles_out_of_range_are_refused_at_once(
+    pictures: Path, tmp_path: Path, options: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predict("absent.safetensors", [str(pictures)], output=tmp_path / "out", **options)  # type: ignore[arg-type]
+
+
+def test_tiles_are_not_augmented(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tiles are not augmented"):
+        predict(str(tiny_model), [str(pictures)], output=tmp_path / "out", tile=64, tta=True)
+    assert not (tmp_path / "out").exists()

@@ -70,12 +70,83 @@ def test_half_of_the_objects_found_is_half_of_the_score() -> None:
     assert metrics["mask/AR"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("box", [[10, 10, -5, -5], [10, 10, -5, 5], [10, 10, 5, -5]])
-def test_a_box_with_a_negative_side_is_a_false_positive(box: list[float]) -> None:
-    """Its area would be negative, and COCO leaves out what is outside the range of areas."""
+@pytest.mark.parametrize(
+    "box",
+    [
+        *([10, 10, -5, -5], [10, 10, -5, 5], [10, 10, 5, -5], [10, 10, 0, 0]),
+        *([0, 0, 1e308, 1e308], [-1e308, 0, 1e308, 5], [1e308, 1e308, 1e308, 1e308]),
+    ],
+)
+def test_a_box_with_a_negative_or_a_huge_side_is_a_false_positive(box: list[float]) -> None:
+    """Its area would be negative or above 1e10, and COCO leaves out what is outside the range of areas."""
     good = {**TRUTH[0], "score": 0.5}
     bad = {**TRUTH[0], "bbox": box, "score": 0.9}
     assert score(document(TRUTH[0]), [good, bad], ("bbox",)).metrics["box/AP"] == pytest.approx(0.5)
+
+
+def test_an_empty_mask_is_a_false_positive() -> None:
+    empty = {**TRUTH[0], "segmentation": {"size": [64, 64], "counts": [64 * 64]}, "score": 0.9}
+    good = {**TRUTH[0], "score": 0.5}
+    assert score(document(TRUTH[0]), [good, empty], ("segm",)).metrics["mask/AP"] == pytest.approx(0.5)
+
+
+def test_a_result_given_twice_is_found_once() -> None:
+    results = [{**annotation, "score": number} for annotation in TRUTH for number in (0.9, 0.8)]
+    metrics = score(document(*TRUTH), results).metrics
+    assert metrics["mask/AR"] == pytest.approx(1)
+    assert metrics["mask/AP"] == pytest.approx(1)  # the second ones lie below all the first
+    first = [{**annotation, "score": number} for annotation in TRUTH[:1] for number in (0.9, 0.8)]
+    rest = [{**annotation, "score": 0.7} for annotation in TRUTH[1:]]
+    assert score(document(*TRUTH), first + rest).metrics["mask/AP"] < 0.9
+
+
+def test_low_scores_do_not_push_the_good_ones_out() -> None:
+    noise = [{**square(40, 40, 2 + k % 9), "score": 0.01} for k in range(150)]
+    results = [*noise, *({**annotation, "score": 0.9} for annotation in TRUTH)]
+    assert score(document(*TRUTH), results, max_dets=100).metrics["mask/AP"] == pytest.approx(1)
+
+
+def test_any_integer_and_any_text_is_an_id() -> None:
+    images, categories = (2**70, "a.png", -1, 0), ("fig", 10**30, 0, "")
+    truth, results = document(), []
+    truth["images"] = [{"id": identity, "height": 64, "width": 64} for identity in images]
+    truth["categories"] = [{"id": identity, "name": f"class {identity}"} for identity in categories]
+    for image, category in zip(images, categories, strict=True):
+        annotation = {**TRUTH[0], "image_id": image, "category_id": category}
+        truth["annotations"].append({"id": 0, **annotation})
+        results.append({**annotation, "score": 0.5})
+    found = score(truth, results)
+    assert found.metrics["mask/AP"] == found.metrics["box/AP"] == pytest.approx(1)
+    assert all(values["mask/AP"] == pytest.approx(1) for values in found.per_class.values())
+
+
+def test_the_order_of_annotations_does_not_matter_even_where_a_result_fits_two_alike() -> None:
+    """The wide result overlaps both objects by 0.6; the other result is one of them."""
+    first, second = ({**square(0, 0, 12), "bbox": [left, 0, 12, 10], "area": 120} for left in (0, 6))
+    results = [{**first, "bbox": [3, 0, 12, 10], "score": 0.9}, {**first, "score": 0.8}]
+    values = [score(document(*order), results, ("bbox",)).metrics for order in ((first, second), (second, first))]
+    assert values[0] == pytest.approx(values[1], nan_ok=True)
+
+
+def test_no_limit_of_detections_is_too_large() -> None:
+    results = [{**annotation, "score": 0.9} for annotation in TRUTH]
+    assert score(document(*TRUTH), results, max_dets=2**70).metrics["box/AP"] == pytest.approx(1)
+
+
+def test_masks_of_a_large_picture_are_compared_encoded() -> None:
+    """300 masks of 20,000 x 20,000 px would be 120 GB; their runs are a few MB."""
+    import resource
+
+    side = 20_000
+    masks = [rle.encode_window(np.ones((500, 500), dtype=bool), 60 * k, 60 * k, (side, side)) for k in range(300)]
+    truth = document()
+    truth["images"] = [{"id": 7, "height": side, "width": side}]
+    plain = [{"image_id": 7, "category_id": 3, "segmentation": mask} for mask in masks]
+    truth["annotations"] = [{"id": 1, **each} for each in plain]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    metrics = score(truth, [{**each, "score": 0.5} for each in plain], ("segm",), max_dets=300).metrics
+    assert metrics["mask/AP"] == pytest.approx(1)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # kB
 
 
 def test_the_order_of_results_does_not_matter_even_with_equal_scores() -> None:
@@ -140,7 +211,7 @@ def test_results_are_compared_by_what_they_have(results: list[Any], kinds: tuple
 
 
 def test_an_error_names_the_result() -> None:
-    with pytest.raises(DataError, match="result 2: score is nan: expected a finite number"):
+    with pytest.raises(DataError, match="result 2: score is nan: expected a number from 0 to 1"):
         score(document(*TRUTH), [{**TRUTH[0], "score": 0.9}, {**TRUTH[0], "score": math.nan}])
 
 

@@ -68,12 +68,26 @@ def test_polygons_become_masks() -> None:
         ({"segmentation": {"size": [20, 10], "counts": "0"}}, r"annotation 99: RLE size \[20, 10\]"),
         ({"segmentation": MASK, "bbox": [1, 2, float("nan"), 3]}, r"annotation 99: bbox is \[1, 2, nan, 3\]"),
         ({"segmentation": MASK, "area": "6"}, "annotation 99: area is '6': expected a number"),
+        ({"segmentation": MASK, "area": -1}, "annotation 99: area is -1: expected a number of px, 0 to 10000000000"),
+        ({"segmentation": MASK, "area": 1e11}, "annotation 99: area is 1"),
+        ({"segmentation": MASK, "iscrowd": "yes"}, "annotation 99: iscrowd is 'yes': expected 0 or 1"),
+        ({"segmentation": MASK, "iscrowd": float("nan")}, "annotation 99: iscrowd is nan: expected 0 or 1"),
+        ({"id": "a\nb", "category_id": 7}, r"annotation a\\nb: category_id 7 is not in the data"),
         ({"image_id": "a", "segmentation": MASK}, "annotation 99: its picture has no height and width"),
     ],
 )
 def test_an_annotation_that_cannot_be_used_is_named(annotation: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_truth(document(**annotation), "segm")
+
+
+@pytest.mark.parametrize("side", [0, -5, 10.5, float("nan"), 10**400, 10**9, "10", True])
+def test_a_size_that_cannot_be_is_named_where_masks_need_it(side: Any) -> None:
+    truth = document(segmentation=MASK, bbox=[1, 1, 2, 2], area=4)
+    truth["images"][0]["height"] = side
+    with pytest.raises(DataError, match="annotation 99: its picture has no height and width in the data, or"):
+        read_truth(truth, "segm")
+    assert read_truth(truth, "bbox").sizes[1] is None
 
 
 def test_an_annotation_with_neither_box_nor_mask_is_named() -> None:
@@ -87,6 +101,8 @@ def test_an_annotation_with_neither_box_nor_mask_is_named() -> None:
         ({"images": None}, "the ground truth has no list of images"),
         ({"annotations": [None]}, "the ground truth has no list of annotations"),
         ({"categories": [{"id": 1}, {"id": 1}]}, "categories must have ids of their own"),
+        ({"images": [{"id": True}]}, "images must have ids of their own"),
+        ({"images": [{"id": 1.0}]}, "images must have ids of their own"),
         ({"images": [{"file_name": "a.png"}]}, "images must have ids of their own"),
     ],
 )
@@ -125,9 +141,19 @@ def test_results_are_put_best_first_and_of_equals_the_larger_first() -> None:
         (result(image_id=[30]), "bbox", r"result 2: image_id \[30\] is not in the data"),
         (result(category_id=1), "bbox", "result 2: category_id 1 is not in the data: it has 0, 8"),
         (result(category_id=False), "bbox", "result 2: category_id False is not in the data"),
-        (result(score=float("nan")), "bbox", "result 2: score is nan: expected a finite number"),
-        (result(score=True), "bbox", "result 2: score is True: expected a finite number"),
-        (result(score=None), "segm", "result 2: score is None: expected a finite number"),
+        (result(score=float("nan")), "bbox", "result 2: score is nan: expected a number from 0 to 1"),
+        (result(score=float("inf")), "bbox", "result 2: score is inf: expected a number from 0 to 1"),
+        (result(score=10**400), "bbox", "result 2: score is 10{59}: expected a number from 0 to 1"),
+        (result(score=1.01), "bbox", "result 2: score is 1.01: expected a number from 0 to 1"),
+        (result(score=-0.01), "bbox", "result 2: score is -0.01: expected a number from 0 to 1"),
+        (result(score="0.5"), "bbox", "result 2: score is '0.5': expected a number from 0 to 1"),
+        (result(image_id=30.0), "bbox", r"result 2: image_id is 30\.0, a float: the data has 30; write it so"),
+        (result(image_id="x" * 1000), "bbox", "result 2: image_id 'x{59} is not in the data"),
+        (result(image_id=None), "bbox", "result 2: image_id None is not in the data"),
+        (result(bbox=[1, 2, 10**400, 3]), "bbox", "result 2: bbox is .*: expected"),
+        (result(bbox=["1", "2", "3", "4"]), "bbox", "result 2: bbox is .*: expected"),
+        (result(score=True), "bbox", "result 2: score is True: expected a number from 0 to 1"),
+        (result(score=None), "segm", "result 2: score is None: expected a number from 0 to 1"),
         (result(bbox=[1, 2, 3]), "bbox", r"result 2: bbox is \[1, 2, 3\]: expected"),
         (result(bbox=None), "bbox", "result 2: bbox is None: expected"),
         (result(segmentation=None), "segm", "result 2: has no segmentation"),
