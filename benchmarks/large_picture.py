@@ -125,7 +125,7 @@ def sort_by_slot(masks: Sequence[rle.Rle], slots: Sequence[Slot], widths: Sequen
         x1, y1, x2, y2 = rle.to_box(mask)
         top = (y1 + y2) // 2 // HEIGHT * HEIGHT
         place = int(np.searchsorted(edges.get(top, []), (x1 + x2) // 2, side="right")) - 1
-        if place >= 0 and (x1 + x2) // 2 < by_row[top][place].left + widths[by_row[top][place].index]:
+        if place >= 0 and (x1 + x2) // 2 < by_row[top][place].left + widths[by_row[top][place].number]:
             owned[by_row[top][place]].append(number)
     return owned
 

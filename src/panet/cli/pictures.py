@@ -1,7 +1,7 @@
 """What `predict` and `demo` share: pictures through a model, a line each, overlays and JSON into a folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def predict_pictures(
 
     Args:
         console: takes a line a picture, and a progress bar if it is a terminal.
-        predictor: the model.
+        predictor: it finds the objects.
         pictures: the name to show and the file of each.
         folder: an existing folder for the overlays and results.json.
         score: detections score above it.
@@ -49,7 +49,6 @@ def predict_pictures(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from panet.errors import DataError
-    from panet.evaluate.results import rounded, write_json
     from panet.predict.folder import PredictionFolder
 
     writer = PredictionFolder(folder, predictor.label_map)
@@ -65,9 +64,7 @@ def predict_pictures(
                     score_threshold=score,
                     max_detections=max_dets,
                     tta=tta,
-                    tile=None if tiling is None else tiling.side,
-                    overlap=0.2 if tiling is None else tiling.overlap,
-                    tile_scale=None if tiling is None else tiling.scale,
+                    **_tile_options(tiling),
                     progress=lambda done, total: bar.update(tiles, completed=done, total=total),
                 )
                 overlay = writer.add(name, result, overlays)
@@ -77,10 +74,21 @@ def predict_pictures(
                 line = f"left out: {error}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             bar.advance(task)
-    document = writer.document
-    write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
+    _write_results(folder, writer.document)
     if num_bad:
         raise DataError(f"{num_bad} of {len(pictures)} pictures could not be used: they are named above")
+
+
+def _tile_options(tiling: "Tiling | None") -> dict[str, Any]:
+    if tiling is None:
+        return {}
+    return {"tile": tiling.side, "overlap": tiling.overlap, "tile_scale": tiling.scale}
+
+
+def _write_results(folder: Path, document: "dict[str, Any]") -> None:
+    from panet.evaluate.results import rounded, write_json
+
+    write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
 
 
 def describe(name: str, result: "Result", overlay: Path | None) -> str:

@@ -1,7 +1,7 @@
 """`panet predict`: pictures -> overlays, counts, COCO JSON."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,17 +69,8 @@ def predict(
     console = Console(highlight=False)
     if compiled:
         compile_shown(console, predictor.model, predictor.short_side)
-    predict_pictures(
-        console,
-        predictor,
-        pictures,
-        output,
-        score=score,
-        max_dets=max_dets,
-        overlays=not no_overlays,
-        tta=seen,
-        tiling=tiling,
-    )
+    shown: dict[str, Any] = {"score": score, "max_dets": max_dets, "overlays": not no_overlays}
+    predict_pictures(console, predictor, pictures, output, **shown, tta=seen, tiling=tiling)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)
 
 
