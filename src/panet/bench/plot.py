@@ -39,7 +39,8 @@ def draw_growth(title: str, places: Sequence[float], lines: Mapping[str, Sequenc
         pen.text((_LEFT - 8, y(value)), f"{value:g}", _INK, font, anchor="rm")
     for place in sorted(set(places)):
         pen.line((x(place), _TOP + _HEIGHT, x(place), _TOP + _HEIGHT + 5), _INK)
-        pen.text((x(place), _TOP + _HEIGHT + 9), f"{place:.3g}", _INK, font, anchor="mt")
+        shown = f"{place:.0f}" if place >= 100 else f"{place:.3g}"
+        pen.text((x(place), _TOP + _HEIGHT + 9), shown, _INK, font, anchor="mt")
     pen.line((_LEFT, _TOP, _LEFT, _TOP + _HEIGHT, _LEFT + _WIDTH, _TOP + _HEIGHT), _INK)
     lowest_name = math.inf
     order = sorted(lines, key=lambda name: lines[name][-1])
