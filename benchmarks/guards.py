@@ -110,6 +110,7 @@ def _run(copied: Path, tests: list[str], folder: Path, answers: "multiprocessing
         os.dup2(log.fileno(), 2)
         counter = Counter()
         options = ["-q", "-p", "no:cacheprovider", "--tb=no", f"--basetemp={folder / 'tests'}", "-m", "not shared"]
+        options.append("--timeout=60")  # unguarded, a pipe is waited for without end
         code = pytest.main([*tests, *options], plugins=[counter])
         import panet
 
