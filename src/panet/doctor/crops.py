@@ -1,0 +1,160 @@
+"""A finding as a small picture: a crop with the mask's outline, the stored box and what else shows it."""
+
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from panet.data.images import read_image
+from panet.doctor.parts import Finding, Part
+from panet.ops.rle import decode_window
+
+__all__ = ["draw_finding"]
+
+_SIDE = 360  # px of the longer side
+_MOST_MAGNIFIED = 8.0
+_MARGIN, _LEAST = 0.25, 10.0  # around the object: a share of it, and px
+_QUALITY = 82
+_GROUND = (120, 124, 130)
+_MASKS = ((0, 220, 255), (255, 70, 200))
+_STORED, _OUTLINE, _SPOT, _FRAME = (255, 200, 0), (255, 70, 200), (255, 50, 40), (255, 200, 0)
+
+Pixels = NDArray[np.uint8]
+Region = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in image px; it may reach out of the picture."""
+
+
+def draw_finding(finding: Finding, parts: Sequence[Part]) -> bytes:
+    """Give a JPEG of at most 360 px (two such side by side for a pair of pictures).
+
+    Raises:
+        DataError: the picture cannot be decoded.
+    """
+    part = next(part for part in parts if part.name == finding.part)
+    assert finding.image is not None
+    picture = _draw(part, finding, finding.image)
+    if finding.twin is not None:
+        other = next(part for part in parts if part.name == finding.twin[0])
+        picture = _beside(picture, _draw(other, finding, finding.twin[1]))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=_QUALITY, optimize=True)
+    return stream.getvalue()
+
+
+def _draw(part: Part, finding: Finding, image: int) -> Image.Image:
+    pixels = read_image(part.dataset.images[image].path).permute(1, 2, 0).numpy()
+    x1, y1, x2, y2 = region = _region(part, finding, image, pixels.shape[1], pixels.shape[0])
+    scale = min(_SIDE / (x2 - x1), _SIDE / (y2 - y1), _MOST_MAGNIFIED)
+    size = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
+    canvas = _cut(pixels, region, scale, size)
+    if finding.frame is None and finding.twin is None:
+        objects = finding.objects or range(len(part.dataset.annotations[image]))
+        canvas = _outline_masks(canvas, part, image, objects, region, scale, 2 if finding.objects else 1)
+    _mark(ImageDraw.Draw(canvas), part, finding, image, region, scale)
+    return canvas
+
+
+def _region(part: Part, finding: Finding, image: int, width: int, height: int) -> Region:
+    """Choose what is shown: the objects with all that is drawn of them, else the whole picture."""
+    corners = [np.array(points, dtype=np.float64) for points in finding.outlines]
+    corners += [np.array([spot]) for spot in finding.spots]
+    if finding.objects and len(part.dataset.annotations[image]):
+        objects = part.dataset.annotations[image]
+        for i in finding.objects:
+            stored = objects.stored_boxes[i]
+            corners += [objects.boxes[i].reshape(2, 2), np.array([stored[:2], stored[:2] + stored[2:]])]
+    if not corners or finding.twin is not None:
+        corners = [np.array([[0, 0], [width, height]], dtype=np.float64)]
+        if finding.frame is not None:
+            corners.append(np.array([finding.frame], dtype=np.float64))
+        margin = 0.0 if finding.frame is None else _LEAST
+    else:
+        span = np.concatenate(corners)
+        margin = _LEAST + _MARGIN * float((span.max(axis=0) - span.min(axis=0)).max())
+    points = np.concatenate(corners)
+    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+    if not finding.outlines and finding.frame is None:
+        low, high = np.maximum(low, 0), np.minimum(high, (width, height))
+    low, high = np.maximum(low, (-width, -height)), np.minimum(high, (2 * width, 2 * height))
+    if (high - low).min() < 1:  # all of it lies far outside
+        return 0.0, 0.0, float(width), float(height)
+    return math.floor(low[0]), math.floor(low[1]), math.ceil(high[0]), math.ceil(high[1])
+
+
+def _cut(pixels: Pixels, region: Region, scale: float, size: tuple[int, int]) -> Image.Image:
+    """Cut the region out, grey where there is no picture, and resize it."""
+    height, width = pixels.shape[:2]
+    x1, y1, x2, y2 = region
+    left, top, right, bottom = max(0, int(x1)), max(0, int(y1)), min(width, int(x2)), min(height, int(y2))
+    canvas = Image.new("RGB", size, _GROUND)
+    if left < right and top < bottom:
+        inside = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+        cut = Image.fromarray(np.ascontiguousarray(pixels[top:bottom, left:right]))
+        place = round((left - x1) * scale), round((top - y1) * scale)
+        canvas.paste(cut.resize(inside, Image.Resampling.BICUBIC), place)
+    return canvas
+
+
+def _outline_masks(
+    canvas: Image.Image, part: Part, image: int, objects: Sequence[int], region: Region, scale: float, line: int
+) -> Image.Image:
+    """Draw the masks' edges; the first object in the first colour, all others in the second if there are two."""
+    annotations, record = part.dataset.annotations[image], part.dataset.images[image]
+    pixels = np.array(canvas)
+    for turn, i in enumerate(objects):
+        x1, y1, x2, y2 = annotations.boxes[i].astype(int).tolist()
+        left, top = max(x1 - 1, 0, int(region[0])), max(y1 - 1, 0, int(region[1]))
+        right, bottom = min(x2 + 1, record.width, int(region[2])), min(y2 + 1, record.height, int(region[3]))
+        if left >= right or top >= bottom:
+            continue
+        mask = decode_window(annotations.masks[i], left, top, (bottom - top, right - left))
+        size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+        enlarged = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST), dtype=bool)
+        edge = enlarged & ~_shrunk(enlarged, line)
+        y, x = np.nonzero(edge)
+        y, x = y + round((top - region[1]) * scale), x + round((left - region[0]) * scale)
+        inside = (y >= 0) & (x >= 0) & (y < pixels.shape[0]) & (x < pixels.shape[1])
+        pixels[y[inside], x[inside]] = _MASKS[min(turn, 1) if len(objects) == 2 else 0]
+    return Image.fromarray(pixels)
+
+
+def _shrunk(mask: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
+    for _ in range(times):
+        padded = np.pad(mask, 1)
+        mask = mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask
+
+
+def _mark(
+    draw: ImageDraw.ImageDraw, part: Part, finding: Finding, image: int, region: Region, scale: float
+) -> None:
+    """Draw stored boxes, outlines, spots and the stated frame."""
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (x - region[0]) * scale, (y - region[1]) * scale
+
+    if finding.twin is None:
+        for i in finding.objects:
+            x, y, width, height = part.dataset.annotations[image].stored_boxes[i].tolist()
+            draw.rectangle((*place(x, y), *place(x + width, y + height)), outline=_STORED, width=2)
+    for outline in finding.outlines:
+        corners = [place(x, y) for x, y in outline.tolist()]
+        draw.line([*corners, corners[0]], fill=_OUTLINE, width=2)
+    for x, y in finding.spots:
+        across, down = place(x, y)
+        draw.ellipse((across - 9, down - 9, across + 9, down + 9), outline=_SPOT, width=3)
+    if finding.frame is not None:
+        draw.rectangle((*place(0, 0), *place(*finding.frame)), outline=_FRAME, width=3)
+
+
+def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    """Put two pictures side by side, at one height."""
+    height = min(left.height, right.height)
+    both = [picture.resize((max(1, picture.width * height // picture.height), height)) for picture in (left, right)]
+    canvas = Image.new("RGB", (both[0].width + both[1].width + 6, height), _GROUND)
+    canvas.paste(both[0], (0, 0))
+    canvas.paste(both[1], (both[0].width + 6, 0))
+    return canvas

@@ -1,0 +1,171 @@
+"""A diagnosis as one HTML page: nothing is loaded from elsewhere, no script, every name escaped."""
+
+import base64
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from html import escape
+
+from panet import __version__
+from panet.data.images import printable
+from panet.data.problems import Outcome
+from panet.doctor.crops import draw_finding
+from panet.doctor.examine import Diagnosis
+from panet.doctor.figures import draw_figures
+from panet.doctor.parts import Finding
+from panet.doctor.rules import rule_named
+from panet.doctor.style import STYLE
+from panet.errors import DataError
+
+__all__ = ["CROPS", "write_page"]
+
+CROPS = 8
+"""Pictures shown for one rule."""
+
+_LISTED = 50  # findings of one rule listed in words
+_OUTCOMES = {
+    Outcome.WARN: "warning",
+    Outcome.DROP_ANN: "annotation refused",
+    Outcome.DROP_IMG: "picture refused",
+    Outcome.FATAL: "file refused",
+}
+
+
+def write_page(diagnosis: Diagnosis, title: str) -> str:
+    """Give the page; `title` names the data set. Its size is bounded: 8 crops of at most 360 px a rule."""
+    by_rule: dict[str, list[Finding]] = defaultdict(list)
+    for finding in diagnosis.findings:
+        by_rule[finding.problem.rule].append(finding)
+    key = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{key}'"
+    name = escape(printable(title))
+    body = [
+        f"<h1>{name}</h1>",
+        f'<p class="soft">What <code>panet doctor</code> {escape(__version__)} found</p>',
+        _verdict(diagnosis),
+        _parts(diagnosis),
+        _rules(diagnosis, by_rule),
+        "<h2>Figures</h2>",
+        draw_figures(diagnosis),
+        *(_section(diagnosis, rule, findings) for rule, findings in by_rule.items()),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name} - panet doctor</title>\n<style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _verdict(diagnosis: Diagnosis) -> str:
+    refused = sum(finding.problem.outcome is not Outcome.WARN for finding in diagnosis.findings)
+    if refused:
+        items = "1 finding is" if refused == 1 else f"{refused:,} findings are"
+        return f'<p class="verdict bad">{items} refused by training with --on-bad-data strict</p>'
+    warnings = len(diagnosis.findings)
+    told = {0: "Nothing found", 1: "1 warning"}.get(warnings, f"{warnings:,} warnings")
+    return f'<p class="verdict good">{told}; nothing that training refuses</p>'
+
+
+def _parts(diagnosis: Diagnosis) -> str:
+    rows = []
+    for part in diagnosis.parts:
+        figures = diagnosis.figures[part.name]
+        numbers = (
+            len(part),
+            int(figures.objects_per_picture.sum()),
+            figures.num_crowds,
+            int((figures.objects_per_picture == 0).sum()),
+            len(figures.classes),
+        )
+        cells = "".join(f'<td class="number">{number:,}</td>' for number in numbers)
+        rows.append(f"<tr><td><b>{escape(part.name)}</b> {escape(printable(part.dataset.path.name))}</td>{cells}</tr>")
+    titles = ("pictures", "objects", "crowds", "without object", "classes")
+    head = "".join(f'<th class="number">{title}</th>' for title in titles)
+    return f'<div class="card table"><table><tr><th>part</th>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _rules(diagnosis: Diagnosis, by_rule: dict[str, list[Finding]]) -> str:
+    """Tabulate the rules with their counts; each leads to its section."""
+    if not by_rule:
+        return ""
+    names = [part.name for part in diagnosis.parts]
+    rows = []
+    for rule, findings in by_rule.items():
+        counts = Counter(finding.part for finding in findings)
+        cells = "".join(f'<td class="number">{counts[name]:,}</td>' for name in names)
+        link = f'<a href="#{escape(rule)}">{escape(rule_named(rule).title)}</a>'
+        rows.append(f'<tr><td>{link}</td><td class="wide">{_chip(findings[0])}</td>{cells}</tr>')
+    head = "".join(f'<th class="number">{name}</th>' for name in names)
+    title = '<tr><th>finding</th><th class="wide">outcome</th>'
+    return f'<h2>Findings</h2><div class="card table"><table>{title}{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> str:
+    rule = rule_named(name)
+    texts = {"Why it matters": rule.matters, "What to do": rule.remedy, "--fix": rule.fix or "changes nothing here"}
+    told = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
+    crops = _crops(diagnosis, findings)
+    return (
+        f'<section class="card rule" id="{escape(name)}"><h3>{escape(rule.title)} <code>{escape(name)}</code> '
+        f"{_chip(findings[0])} <span>{len(findings):,}</span></h3><dl>{told}</dl>{crops}{_list(findings)}</section>"
+    )
+
+
+def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
+    shown: list[str] = []
+    for finding in findings:
+        if finding.image is None or len(shown) == CROPS:
+            continue
+        try:
+            crop = draw_finding(finding, diagnosis.parts)
+        except DataError:  # it cannot be shown; the list has it in words
+            continue
+        where, why = escape(_where(finding)), escape(finding.problem.why)
+        source = base64.b64encode(crop).decode()
+        shown.append(
+            f'<figure><div class="frame"><img alt="{where}" src="data:image/jpeg;base64,{source}"></div>'
+            f"<figcaption><b>{where}</b>{why}</figcaption></figure>"
+        )
+    if not shown:
+        return ""
+    return f'{_key(findings)}<div class="crops">{"".join(shown)}</div>'
+
+
+def _key(findings: Sequence[Finding]) -> str:
+    """Tell what the colours of the crops mean."""
+    first = findings[0]
+    entries = {}
+    if first.twin is None and first.frame is None:
+        entries["mask"] = "mask"
+    if first.objects:
+        entries["stored"] = "stored box"
+    if len(first.objects) == 2:
+        entries["outline"] = "the other mask"
+    elif first.outlines:
+        entries["outline"] = "polygon"
+    if first.frame is not None:
+        entries["stored"] = "stated size"
+    if first.spots:
+        entries["spot"] = "place"
+    return f'<p class="key">{"".join(f"<span><i class={kind!r}></i>{text}</span>" for kind, text in entries.items())}</p>'
+
+
+def _list(findings: Sequence[Finding]) -> str:
+    rows = "".join(f"<li><b>{escape(_where(f))}</b> {escape(f.problem.why)}</li>" for f in findings[:_LISTED])
+    more = len(findings) - _LISTED
+    rest = f"<li>and {more:,} more, which <code>panet doctor --json</code> lists</li>" if more > 0 else ""
+    state = "" if len(findings) > CROPS or findings[0].image is not None else " open"
+    return f"<details{state}><summary>In words ({len(findings):,})</summary><ul>{rows}{rest}</ul></details>"
+
+
+def _where(finding: Finding) -> str:
+    return ": ".join(text for text in (finding.part, finding.problem.place) if text) or "data set"
+
+
+def _chip(finding: Finding) -> str:
+    outcome = finding.problem.outcome
+    kind = "chip warn" if outcome is Outcome.WARN else "chip"
+    return f'<span class="{kind}">{_OUTCOMES[outcome]}</span>'
