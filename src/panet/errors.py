@@ -36,16 +36,7 @@ class ConfigError(PANetError):
 
 
 class DataError(PANetError):
-    """A picture or an annotation cannot be used.
-
-    Args:
-        message: the first problem, and how many more there are.
-        problems: all of them, one line each.
-    """
-
-    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems) or (message,)
+    """A picture or an annotation cannot be used; of a whole data set `panet.data.problems.BadDataError` lists why."""
 
 
 class CheckpointError(PANetError):

@@ -1,4 +1,4 @@
-"""The tree of errors: exit codes, all problems, the nearest name."""
+"""The tree of errors: exit codes, the nearest name."""
 
 import pytest
 
@@ -11,11 +11,6 @@ def test_every_error_is_a_panet_error_with_its_exit_code(name):
     assert issubclass(kind, errors.PANetError)
     assert kind.exit_code == (3 if name == "DivergedError" else 2)
     assert str(kind("one line")) == "one line"
-
-
-def test_a_data_error_lists_all_problems_and_the_first_is_the_only_one_by_default():
-    assert errors.DataError("a").problems == ("a",)
-    assert errors.DataError("a, and 1 more", iter(["a", "b"])).problems == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,25 @@
-"""COCO instance JSON -> CocoDataset. Everything is checked here, once, before any picture is opened.
+"""COCO instance JSON -> CocoDataset. Everything is checked here, once, before any picture is decoded.
 
 All problems are collected and reported together. Masks stay encoded (RLE) and are decoded picture by picture.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from panet.data.annotations import AnnotationTable, ObjectRecord
 from panet.data.documents import read_json
+from panet.data.findings import Findings, Id, name_row
+from panet.data.folders import PictureFolder
 from panet.data.image_table import ImageTable
-from panet.data.images import printable, read_size
-from panet.data.records import ImageRecord, read_image_record, read_object
-from panet.errors import DataError
+from panet.data.images import printable
+from panet.data.inspection import PictureSizes, inspect_picture
+from panet.data.objects import read_object
+from panet.data.outline import Outline, read_outline
+from panet.data.problems import BadDataError, OnBadData, Outcome, Problem, RowError
+from panet.data.records import ImageRecord, is_id, read_image_record
 from panet.structures import LabelMap
 
 __all__ = ["CocoDataset", "ImageRecord", "read_coco"]
@@ -28,12 +34,16 @@ class CocoDataset:
         images: in the file's order.
         annotations: `annotations[i]` are those of images[i], in the file's order.
         label_map: labels 1..K for the file's category ids in ascending order.
+        problems: what is wrong with the file; bad items are not in the data set.
+        num_listed: pictures and annotations in the file, good and bad.
     """
 
     path: Path
     images: ImageTable
     annotations: AnnotationTable
     label_map: LabelMap
+    problems: tuple[Problem, ...] = ()
+    num_listed: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,105 +83,93 @@ class CocoDataset:
         }
 
 
-def read_coco(json_path: Path, images_dir: Path) -> CocoDataset:
+def read_coco(
+    json_path: Path, images_dir: Path, on_bad_data: OnBadData = "strict", *, decode: bool = False
+) -> CocoDataset:
     """Read COCO instance annotations of the pictures in a folder.
 
     Any category ids (0 too) become labels 1..K in ascending order. A missing iscrowd is 0; a missing area or box is the
     mask's; a missing size is the picture's. A picture may have no object. For training, the box of an object is its
     mask's box, whatever the file says.
 
+    Args:
+        json_path: the annotations.
+        images_dir: where their file names start from.
+        on_bad_data: "strict" raises if an item cannot be used; "skip" leaves it out.
+        decode: decode every picture: the only way to be sure that it can be.
     Raises:
-        DataError: the file cannot be read as COCO, or items in it are bad; `.problems` lists all of them.
+        BadDataError: the file cannot be read as COCO, or items in it are bad; `.problems` lists all that was found.
     """
     json_path, images_dir = Path(json_path), Path(images_dir)
-    name = printable(json_path)
-    document = read_json(json_path)
-    if not isinstance(document, dict):
-        raise DataError(f"{name}: the top level is a {type(document).__name__}; COCO needs an object")
-    rows = {key: _rows(name, document, key) for key in ("images", "annotations", "categories")}
-    label_map = _read_categories(name, rows["categories"])
-    if not images_dir.is_dir():
-        raise DataError(f"{name}: its folder of pictures {printable(images_dir)} does not exist")
-    if not rows["images"]:
-        raise DataError(f"{name}: lists no images")
-
-    problems: list[str] = []
-    images = _read_images(name, rows["images"], images_dir, problems)
-    known = {row["id"] for row in rows["images"] if isinstance(row, dict) and _is_id(row.get("id"))}
-    objects = _read_objects(name, rows["annotations"], images, known, label_map, problems)
-    if problems:
-        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-        raise DataError(problems[0] + more, problems)
+    findings = Findings(printable(json_path))
+    outline = read_outline(read_json(json_path), images_dir, findings)
+    inspect = partial(inspect_picture, decode=decode)
+    images = _read_images(outline.images, PictureFolder(images_dir), inspect, findings)
+    objects = _read_objects(outline, images, findings)
+    if not images:
+        findings.stop("no-usable-picture", f"none of its {len(outline.images)} images can be used")
+    problems = tuple(findings.problems)
+    if on_bad_data == "strict" and any(problem.outcome is not Outcome.WARN for problem in problems):
+        raise BadDataError(problems)
     sizes = [(image.height, image.width) for image in images]
     table = AnnotationTable([objects[image.id] for image in images], sizes)
-    return CocoDataset(json_path, ImageTable(images, images_dir), table, label_map)
+    num_listed = (len(outline.images), len(outline.annotations))
+    return CocoDataset(json_path, ImageTable(images, images_dir), table, outline.label_map, problems, num_listed)
 
 
-def _rows(name: str, document: Mapping[str, object], key: str) -> Sequence[object]:
-    rows = document.get(key)
-    if not isinstance(rows, list):
-        what = f"{key!r} is a {type(rows).__name__}" if key in document else f"has no {key!r}"
-        raise DataError(f"{name}: {what}; COCO instance annotations need a list of them")
-    return rows
-
-
-def _is_id(value: object) -> bool:
-    return type(value) in (int, str)
-
-
-def _read_categories(name: str, rows: Sequence[object]) -> LabelMap:
-    names: dict[int, str] = {}
+def _read_images(
+    rows: Sequence[object], folder: PictureFolder, inspect: Callable[[Path], PictureSizes], findings: Findings
+) -> list[ImageRecord]:
+    images: list[ImageRecord] = []
+    owners: dict[Path, str] = {}
     for place, row in enumerate(rows):
-        where = f"{name}: categories[{place}]"
-        if not isinstance(row, dict) or type(row.get("id")) is not int:
-            raise DataError(f"{where}: has no integer id")
-        if not isinstance(row.get("name"), str):
-            raise DataError(f"{where}: category {row['id']} has no name")
-        if row["id"] in names:
-            raise DataError(f"{where}: id {row['id']} is already {names[row['id']]!r}; ids must differ")
-        names[row["id"]] = row["name"]
-    if not names:
-        raise DataError(f"{name}: lists no categories; there is nothing to tell apart")
-    ids = sorted(names)
-    return LabelMap(tuple(ids), tuple(names[number] for number in ids))
-
-
-def _read_images(name: str, rows: Sequence[object], folder: Path, problems: list[str]) -> list[ImageRecord]:
-    images: dict[int | str, ImageRecord] = {}
-    for place, row in enumerate(rows):
-        label = f"image {row['id']}" if isinstance(row, dict) and _is_id(row.get("id")) else f"images[{place}]"
+        label, number = name_row("image", row.get("id") if isinstance(row, dict) else None, place)
+        note = partial(findings.add, Outcome.WARN, place=label, image_id=number)
         try:
-            image = read_image_record(row, folder, read_size)
-            if image.id in images:
-                raise DataError(f"its id is also that of {printable(images[image.id].file_name)}; ids must differ")
-            images[image.id] = image
-        except DataError as error:
-            problems.append(f"{name}: {printable(label)}: {error}")
-    return list(images.values())
+            image = read_image_record(row, folder, inspect, note)
+        except RowError as refusal:
+            findings.add(Outcome.DROP_IMG, refusal.rule, str(refusal), label, image_id=number)
+            continue
+        if image.path in owners:
+            note("picture-listed-twice", f"{image.file_name} is also the picture of {owners[image.path]}")
+        owners.setdefault(image.path, label)
+        images.append(image)
+    return images
 
 
 def _read_objects(
-    name: str,
-    rows: Sequence[object],
-    images: Sequence[ImageRecord],
-    known: set[int | str],
-    label_map: LabelMap,
-    problems: list[str],
+    outline: Outline, images: Sequence[ImageRecord], findings: Findings
 ) -> dict[int | str, list[ObjectRecord]]:
     by_id = {image.id: image for image in images}
-    labels = {number: label for label, number in enumerate(label_map.category_ids, start=1)}
+    labels = {number: label for label, number in enumerate(outline.label_map.category_ids, start=1)}
     objects: dict[int | str, list[ObjectRecord]] = {image.id: [] for image in images}
-    for place, row in enumerate(rows):
-        stated = row.get("id") if isinstance(row, dict) else None
-        label = f"annotation {stated}" if _is_id(stated) else f"annotations[{place}]"
+    met: set[int | str] = set()
+    for place, row in enumerate(outline.annotations):
+        label, number = name_row("annotation", row.get("id") if isinstance(row, dict) else None, place)
+        image_id: Id = None
         try:
-            if not isinstance(row, dict):
-                raise DataError(f"is a {type(row).__name__}, not an object")
-            image_id = row.get("image_id")
-            if not _is_id(image_id) or image_id not in known:
-                raise DataError(f"image_id {image_id!r:.60} is not among the images")
-            if image_id in by_id:  # else the picture's own problem is reported already
-                objects[image_id].append(read_object(row, by_id[image_id], labels))
-        except DataError as error:
-            problems.append(f"{name}: {printable(label)}: {error}")
+            row, image_id = _read_owner(row, outline.image_ids)
+            if image_id not in by_id:
+                continue  # the picture's own problem is reported already
+            note = partial(findings.add, Outcome.WARN, place=label, image_id=image_id, annotation_id=number)
+            objects[image_id].append(read_object(row, by_id[image_id], labels, note))
+        except RowError as refusal:
+            findings.add(Outcome.DROP_ANN, refusal.rule, str(refusal), label, image_id=image_id, annotation_id=number)
+            continue
+        if number is None:
+            note("annotation-without-id", "has no id; it gets one of its own")
+        elif number in met:
+            note("annotation-id-repeated", "another annotation has this id too; each gets one of its own")
+        else:
+            met.add(number)
     return objects
+
+
+def _read_owner(row: object, image_ids: Collection[int | str]) -> tuple[dict[str, Any], int | str]:
+    """Give the row as an object, and the id of the picture that it is on."""
+    if not isinstance(row, dict):
+        raise RowError("annotation-not-object", f"is a {type(row).__name__}, not an object")
+    image_id = row.get("image_id")
+    if not is_id(image_id) or image_id not in image_ids:
+        raise RowError("image-unknown", f"image_id {image_id!r:.60} is not among the images")
+    return row, image_id

@@ -91,7 +91,7 @@ class SampleDataset(Dataset[Sample]):
 
 def read_record(record: ImageRecord) -> Tensor:
     """Read a picture as (3, H0, W0) uint8; DataError names one that cannot be read or has another size than stated."""
-    image = read_image(record.path)
+    image = read_image(record.path, (record.height, record.width))
     if tuple(image.shape[-2:]) != (record.height, record.width):
         raise DataError(
             f"{printable(record.path)}: is {image.shape[-1]} x {image.shape[-2]} px upright, but its annotations "

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from panet.data.images import printable
-from panet.errors import DataError
+from panet.data.problems import BadDataError, Outcome, Problem
 
 __all__ = ["read_json"]
 
@@ -14,27 +14,43 @@ def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file, with or without a byte-order mark.
 
     Raises:
-        DataError: no such file, no UTF-8, broken JSON (line and column), a key given twice in one object.
+        BadDataError: no such file, no UTF-8, broken JSON (line and column), a key given twice in one object.
     """
-    name = printable(path)
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe may never end
+            _refuse(path, "json-unreadable", "is no file" if not path.is_dir() else "is a folder, not a JSON file")
         text = path.read_bytes().decode("utf-8-sig")
         return json.loads(text, object_pairs_hook=_read_object)
     except FileNotFoundError:
-        raise DataError(f"{name}: no such file") from None
+        _refuse(path, "json-missing", "no such file")
     except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror})") from error
+        _refuse(path, "json-unreadable", f"cannot be read ({error.strerror})")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: is not UTF-8 text (byte {error.start}); save the JSON as UTF-8") from error
+        what = _recognise(path)
+        why = f"is {what}, not JSON" if what else f"is not UTF-8 text (byte {error.start}); save the JSON as UTF-8"
+        _refuse(path, "json-not-text", why)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise DataError(f"{name}: broken JSON at {where}: {error.msg}; write the file again") from error
-    except RecursionError as error:
-        raise DataError(f"{name}: JSON is nested too deeply to be annotations") from error
+        why = f"broken JSON at {where}: {error.msg}; write the file again"
+        _refuse(path, "json-broken", "is empty; write the file again" if not text.strip() else why)
+    except RecursionError:
+        _refuse(path, "json-too-deep", "JSON is nested too deeply to be annotations")
     except _RepeatedKeyError as error:
-        raise DataError(f"{name}: key {error} occurs twice in one object; keep one of them") from error
+        _refuse(path, "json-repeated-key", f"key {error} occurs twice in one object; keep one of them")
     except ValueError as error:
-        raise DataError(f"{name}: holds a number too long to be read ({error})") from error
+        _refuse(path, "json-long-number", f"holds a number too long to be read ({error})")
+
+
+def _refuse(path: Path, rule: str, why: str) -> NoReturn:
+    raise BadDataError([Problem(Outcome.FATAL, rule, printable(path), "", why)]) from None
+
+
+def _recognise(path: Path) -> str:
+    """Name what a file is that people take for JSON; an empty string for anything else."""
+    signs = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture"}
+    with open(path, "rb") as stream:
+        start = stream.read(4)
+    return next((what for sign, what in signs.items() if start.startswith(sign)), "")
 
 
 class _RepeatedKeyError(Exception):
@@ -44,6 +60,9 @@ class _RepeatedKeyError(Exception):
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _RepeatedKeyError(repr(next(key for key in keys if keys.count(key) > 1)))
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKeyError(repr(key)[:80])
+            seen.add(key)
     return entries

@@ -18,7 +18,17 @@ from panet.errors import DataError
 from panet.ops.rle import MAX_PIXELS
 from panet.structures import Size
 
-__all__ = ["EXTENSIONS", "list_images", "printable", "read_image", "read_size", "to_pixels"]
+__all__ = [
+    "EXTENSIONS",
+    "check_pixels",
+    "list_images",
+    "open_picture",
+    "orientation",
+    "printable",
+    "read_image",
+    "read_size",
+    "to_pixels",
+]
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -52,8 +62,10 @@ _DAMAGE = (
 )
 
 
-def read_image(path: str | Path) -> Tensor:
+def read_image(path: str | Path, size: Size | None = None) -> Tensor:
     """Read a picture as (3, H0, W0) uint8 RGB, turned upright by its EXIF orientation.
+
+    If its annotations state the (H, W) of the pixels as they are stored, and upright it has another, it is not turned.
 
     Grey, palette, 1-bit and CMYK pictures become RGB; alpha is dropped and the colour under it kept; an animation gives
     its first frame. A 16- or 32-bit integer picture whose values exceed 255 is stretched, its smallest value to 0
@@ -62,24 +74,32 @@ def read_image(path: str | Path) -> Tensor:
     Raises:
         DataError: not a readable picture of an allowed format, too large, or of floats; names the file and the reason.
     """
-    with _opened(path) as image:
+    with open_picture(path) as image:
         image.load()  # before EXIF: reading EXIF of a damaged PNG can hide the damage
-        return to_pixels(image, path)
+        return to_pixels(image, path, size)
 
 
-def to_pixels(image: Image.Image, name: str | Path) -> Tensor:
+def to_pixels(image: Image.Image, name: str | Path, size: Size | None = None) -> Tensor:
     """Do as `read_image` with an opened picture; `name` is for the error."""
-    upright = _turn(_to_rgb(image, name), _orientation(image))
-    pixels = np.array(upright)  # a copy: torch wants writable memory
+    rgb = _to_rgb(image, name)
+    upright = _turn(rgb, orientation(image))
+    as_stored = size == (rgb.height, rgb.width) != (upright.height, upright.width)
+    pixels = np.array(rgb if as_stored else upright)  # a copy: torch wants writable memory
     return torch.from_numpy(pixels).permute(2, 0, 1)  # lies channels last: resizing it takes half the time
 
 
 def read_size(path: str | Path) -> Size:
     """Give the upright (height, width) from a picture's header; DataError as for `read_image`."""
-    with _opened(path) as image:
+    with open_picture(path) as image:
         width, height = image.size
-        turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF itself, size included
+        turned = orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF itself, size included
         return (width, height) if turned else (height, width)
+
+
+def check_pixels(image: Image.Image, name: str | Path) -> None:
+    """Refuse pixels that have no meaning as 0..255: floats."""
+    if image.mode == "F":
+        raise DataError(f"{printable(name)}: its pixels are floats; save it with 8 or 16 bits a channel")
 
 
 def list_images(source: str | Path) -> list[Path]:
@@ -105,8 +125,8 @@ def printable(text: str | Path) -> str:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open a picture; every failure inside becomes a DataError that names it."""
+def open_picture(path: str | Path) -> Iterator[Image.Image]:
+    """Open a picture of an allowed format and size; every failure inside becomes a DataError that names it."""
     name = printable(path)
     try:
         with warnings.catch_warnings():
@@ -130,7 +150,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise DataError(f"{name}: not a readable picture ({why}); save it again as PNG or JPEG") from error
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """Give the EXIF orientation 1..8; 1 where there is none. Of some pictures it decodes the pixels."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _DAMAGE:  # a garbage EXIF block does not spoil the pixels
@@ -143,8 +164,7 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    if image.mode == "F":
-        raise DataError(f"{printable(path)}: its pixels are floats; save it with 8 or 16 bits a channel")
+    check_pixels(image, path)
     if image.mode in _DEEP_MODES:
         return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
     return image.convert("RGB")

@@ -3,9 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Outcome", "Problem", "count_outcomes"]
+from panet.errors import DataError
+
+__all__ = ["BadDataError", "OnBadData", "Outcome", "Problem", "RowError", "count_outcomes"]
+
+OnBadData: TypeAlias = Literal["strict", "skip"]
+"""strict: every problem is collected, then nothing is done; skip: go on without the bad items."""
 
 
 class Outcome(StrEnum):
@@ -57,3 +62,31 @@ def count_outcomes(problems: Iterable[Problem]) -> dict[str, int]:
     for problem in problems:
         counts[problem.outcome.value] += 1
     return counts
+
+
+class BadDataError(DataError):
+    """A data set cannot be used.
+
+    Args:
+        problems: all that was found, warnings too; its line is that of the gravest.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        grave = [problem for problem in self.problems if problem.outcome is not Outcome.WARN]
+        grave.sort(key=lambda problem: problem.outcome is not Outcome.FATAL)  # otherwise as they were found
+        more = f" (and {len(grave) - 1} more problems)" if len(grave) > 1 else ""
+        super().__init__(f"{grave[0]}{more}")
+
+
+class RowError(DataError):
+    """Why one row of a file cannot be used; the caller says which row, and what becomes of it.
+
+    Args:
+        rule: as in `Problem`.
+        why: likewise.
+    """
+
+    def __init__(self, rule: str, why: str) -> None:
+        super().__init__(why)
+        self.rule = rule

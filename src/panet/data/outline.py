@@ -1,0 +1,109 @@
+"""What a COCO file says as a whole: its three lists, its categories, its picture ids. If they are wrong, all is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from panet.data.findings import Findings
+from panet.data.images import printable
+from panet.data.records import is_id
+from panet.structures import LabelMap
+
+__all__ = ["Outline", "read_outline"]
+
+_BACKGROUND = ("background", "__background__", "_background_")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The rows of a file, not looked at yet, and what they are about.
+
+    Args:
+        images: rows of pictures; at least one.
+        annotations: rows of objects.
+        label_map: labels 1..K for the category ids in ascending order.
+        image_ids: of the rows of pictures that have one.
+    """
+
+    images: Sequence[object]
+    annotations: Sequence[object]
+    label_map: LabelMap
+    image_ids: frozenset[int | str]
+
+
+def read_outline(document: object, images_dir: Path, findings: Findings) -> Outline:
+    """Check a document as a whole.
+
+    Raises:
+        BadDataError: it is none of COCO instance annotations, two pictures share an id, or the folder does not exist.
+    """
+    if not isinstance(document, dict):
+        findings.stop(
+            "not-coco", f"the top level is a {type(document).__name__}; COCO needs an object{_hint(document)}"
+        )
+    images, annotations, categories = (
+        _rows(document, key, findings) for key in ("images", "annotations", "categories")
+    )
+    label_map = _read_categories(categories, findings)
+    if not images_dir.is_dir():
+        findings.stop("folder-missing", f"its folder of pictures {printable(images_dir)} does not exist")
+    if not images:
+        findings.stop("no-images", "lists no images")
+    if not annotations:
+        findings.warn("no-annotations", "lists no annotations: there is nothing to learn or to find")
+    return Outline(images, annotations, label_map, _read_ids(images, findings))
+
+
+def _rows(document: dict[str, Any], key: str, findings: Findings) -> Sequence[object]:
+    rows = document.get(key)
+    if not isinstance(rows, list):
+        what = f"{key!r} is a {type(rows).__name__}" if key in document else f"has no {key!r}"
+        findings.stop("not-coco", f"{what}; COCO instance annotations need a list of them{_hint(document)}")
+    return rows
+
+
+def _hint(document: object) -> str:
+    """Say what else the file looks like."""
+    if isinstance(document, dict) and "shapes" in document and "imagePath" in document:
+        return "; this is a LabelMe file of one picture"
+    if isinstance(document, list) and document and isinstance(document[0], dict) and "score" in document[0]:
+        return "; this is a list of results"
+    return ""
+
+
+def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
+    names: dict[int, str] = {}
+    for place, row in enumerate(rows):
+        where = f"categories[{place}]"
+        if not isinstance(row, dict) or type(row.get("id")) is not int:
+            findings.stop("category-without-id", "has no integer id", where)
+        number, name = row["id"], row.get("name")
+        if not isinstance(name, str) or not name:
+            findings.stop("category-without-name", f"category {number} has no name", where)
+        if number in names:
+            why = f"id {number} is already {names[number]!r:.60}; ids must differ"
+            findings.stop("category-id-repeated", why, where)
+        if name in names.values():
+            findings.warn("category-name-repeated", f"another category is called {name!r:.60} too", where)
+        if name.lower() in _BACKGROUND:
+            why = f"{name!r} is a class like any other; remove it if its objects are none: background needs no category"
+            findings.warn("category-background", why, where)
+        names[number] = name
+    if not names:
+        findings.stop("no-categories", "lists no categories; there is nothing to tell apart")
+    ids = sorted(names)
+    return LabelMap(tuple(ids), tuple(names[number] for number in ids))
+
+
+def _read_ids(rows: Sequence[object], findings: Findings) -> frozenset[int | str]:
+    places: dict[int | str, int] = {}
+    for place, row in enumerate(rows):
+        number = row.get("id") if isinstance(row, dict) else None
+        if not is_id(number):
+            continue
+        if number in places:
+            why = f"its id {number!r:.60} is also that of images[{places[number]}]; annotations need one picture each"
+            findings.stop("image-id-repeated", why, f"images[{place}]")
+        places[number] = place
+    return frozenset(places)
