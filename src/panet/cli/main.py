@@ -20,6 +20,7 @@ from panet.cli.ablate import ablate
 from panet.cli.bench import bench
 from panet.cli.config import show_config
 from panet.cli.demo import demo
+from panet.cli.doctor import doctor
 from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
 from panet.cli.import_ import import_checkpoint
@@ -51,6 +52,7 @@ app.command("train", short_help="Train a model on a COCO data set.")(train)
 app.command("eval", short_help="Print the AP of a model on a data set.")(evaluate)
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
+app.command("doctor", short_help="Find what is wrong with a data set.")(doctor)
 app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
 app.command("ablate", short_help="Measure what each part of PANet is worth on a data set.")(ablate)
 app.command("bench", short_help="Measure how fast a model is here.")(bench)

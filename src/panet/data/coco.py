@@ -152,7 +152,8 @@ def _read_objects(
             if image_id not in by_id:
                 continue  # the picture's own problem is reported already
             note = partial(findings.add, Outcome.WARN, place=label, image_id=image_id, annotation_id=number)
-            objects[image_id].append(read_object(row, by_id[image_id], labels, note))
+            record = read_object(row, by_id[image_id], labels, note)
+            objects[image_id].append(record._replace(row=place))
         except RowError as refusal:
             findings.add(Outcome.DROP_ANN, refusal.rule, str(refusal), label, image_id=image_id, annotation_id=number)
             continue

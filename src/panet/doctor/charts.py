@@ -59,7 +59,9 @@ def histogram(
             if height > 0:
                 drawn.append(_bar(left + 1 + turn * width, floor - height, width, height, name))
     every = math.ceil(len(edges) / 9)
-    drawn += [_text(x, floor + 16, f"{edge:.3g}", "middle") for x, edge in list(zip(places, edges, strict=True))[::every]]
+    drawn += [
+        _text(x, floor + 16, f"{edge:.3g}", "middle") for x, edge in list(zip(places, edges, strict=True))[::every]
+    ]
     for mark, text in marks.items():
         x = float(np.interp(mark, edges, places))
         if edges[0] <= mark <= edges[-1]:

@@ -50,7 +50,8 @@ def find_class_problems(part: Part, counts: NDArray[np.int64]) -> Iterator[Findi
 def find_class_differences(train: Part, val: Part) -> Iterator[Finding]:
     """Find whether the two parts list different categories."""
     listed = [
-        set(zip(part.dataset.label_map.category_ids, part.dataset.label_map.names, strict=True)) for part in (train, val)
+        set(zip(part.dataset.label_map.category_ids, part.dataset.label_map.names, strict=True))
+        for part in (train, val)
     ]
     only = [sorted(one - other) for one, other in (listed, listed[::-1])]
     if any(only):
@@ -68,4 +69,5 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
     for i, name in enumerate(names):
         folded = unicodedata.normalize("NFKC", name).casefold()
         groups["".join(c for c in folded if c.isalnum()) or folded].append(i)
-    return [group for group in groups.values() if len(group) > 1]
+    # Names equal to the letter are found when the file is read.
+    return [group for group in groups.values() if len({names[i] for i in group}) > 1]

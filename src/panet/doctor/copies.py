@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ _SHAPE = 0.03  # how far the logarithms of height / width may be apart
 _FLAT = 0.5  # grey levels of slope; a picture with less has nothing to compare
 _CHUNK = 2048  # pictures of train that are compared at once
 
-Thumbnails = NDArray[np.uint8]
+Thumbnails: TypeAlias = NDArray[np.uint8]
 """(N, 32, 32) grey; all zero for a picture that could not be read."""
 
 
@@ -47,7 +48,7 @@ def read_thumbnails(part: Part, progress: Callable[[int], None]) -> tuple[Thumbn
         try:
             pixels = read_record(record).permute(1, 2, 0).numpy()
         except DataError as error:
-            broken.append(part.find("unreadable-picture", str(error).partition(": ")[2] or str(error), image))
+            broken.append(part.find("picture-damaged", str(error).partition(": ")[2] or str(error), image))
         else:
             grey = Image.fromarray(pixels).convert("L")
             thumbnails[image] = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BOX))

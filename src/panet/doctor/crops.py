@@ -3,11 +3,13 @@
 import io
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from panet.data.dataset import read_record
 from panet.data.images import read_image
 from panet.doctor.parts import Finding, Part
 from panet.ops.rle import decode_window
@@ -22,8 +24,8 @@ _GROUND = (120, 124, 130)
 _MASKS = ((0, 220, 255), (255, 70, 200))
 _STORED, _OUTLINE, _SPOT, _FRAME = (255, 200, 0), (255, 70, 200), (255, 50, 40), (255, 200, 0)
 
-Pixels = NDArray[np.uint8]
-Region = tuple[float, float, float, float]
+Pixels: TypeAlias = NDArray[np.uint8]
+Region: TypeAlias = tuple[float, float, float, float]
 """x1, y1, x2, y2 in image px; it may reach out of the picture."""
 
 
@@ -34,7 +36,6 @@ def draw_finding(finding: Finding, parts: Sequence[Part]) -> bytes:
         DataError: the picture cannot be decoded.
     """
     part = next(part for part in parts if part.name == finding.part)
-    assert finding.image is not None
     picture = _draw(part, finding, finding.image)
     if finding.twin is not None:
         other = next(part for part in parts if part.name == finding.twin[0])
@@ -44,29 +45,33 @@ def draw_finding(finding: Finding, parts: Sequence[Part]) -> bytes:
     return stream.getvalue()
 
 
-def _draw(part: Part, finding: Finding, image: int) -> Image.Image:
-    pixels = read_image(part.dataset.images[image].path).permute(1, 2, 0).numpy()
+def _draw(part: Part, finding: Finding, image: int | None) -> Image.Image:
+    if image is None:
+        assert finding.picture is not None
+        pixels = read_image(finding.picture).permute(1, 2, 0).numpy()
+    else:
+        pixels = read_record(part.dataset.images[image]).permute(1, 2, 0).numpy()
     x1, y1, x2, y2 = region = _region(part, finding, image, pixels.shape[1], pixels.shape[0])
     scale = min(_SIDE / (x2 - x1), _SIDE / (y2 - y1), _MOST_MAGNIFIED)
     size = max(1, round((x2 - x1) * scale)), max(1, round((y2 - y1) * scale))
     canvas = _cut(pixels, region, scale, size)
-    if finding.frame is None and finding.twin is None:
+    if image is not None and finding.frame is None and finding.twin is None and not finding.is_refused:
         objects = finding.objects or range(len(part.dataset.annotations[image]))
         canvas = _outline_masks(canvas, part, image, objects, region, scale, 2 if finding.objects else 1)
     _mark(ImageDraw.Draw(canvas), part, finding, image, region, scale)
     return canvas
 
 
-def _region(part: Part, finding: Finding, image: int, width: int, height: int) -> Region:
+def _region(part: Part, finding: Finding, image: int | None, width: int, height: int) -> Region:
     """Choose what is shown: the objects with all that is drawn of them, else the whole picture."""
     corners = [np.array(points, dtype=np.float64) for points in finding.outlines]
     corners += [np.array([spot]) for spot in finding.spots]
-    if finding.objects and len(part.dataset.annotations[image]):
+    if finding.objects and image is not None:
         objects = part.dataset.annotations[image]
         for i in finding.objects:
             stored = objects.stored_boxes[i]
             corners += [objects.boxes[i].reshape(2, 2), np.array([stored[:2], stored[:2] + stored[2:]])]
-    if not corners or finding.twin is not None:
+    if not corners or finding.twin is not None or finding.frame is not None:
         corners = [np.array([[0, 0], [width, height]], dtype=np.float64)]
         if finding.frame is not None:
             corners.append(np.array([finding.frame], dtype=np.float64))
@@ -129,14 +134,14 @@ def _shrunk(mask: NDArray[np.bool_], times: int) -> NDArray[np.bool_]:
 
 
 def _mark(
-    draw: ImageDraw.ImageDraw, part: Part, finding: Finding, image: int, region: Region, scale: float
+    draw: ImageDraw.ImageDraw, part: Part, finding: Finding, image: int | None, region: Region, scale: float
 ) -> None:
     """Draw stored boxes, outlines, spots and the stated frame."""
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (x - region[0]) * scale, (y - region[1]) * scale
 
-    if finding.twin is None:
+    if finding.twin is None and image is not None:
         for i in finding.objects:
             x, y, width, height = part.dataset.annotations[image].stored_boxes[i].tolist()
             draw.rectangle((*place(x, y), *place(x + width, y + height)), outline=_STORED, width=2)

@@ -12,21 +12,23 @@ from panet.doctor.classes import count_classes, find_class_differences, find_cla
 from panet.doctor.copies import find_look_alikes, find_same_files, read_thumbnails
 from panet.doctor.fit import ModelFit, find_crowded_pictures, find_misfits, measure_objects
 from panet.doctor.objects import find_duplicates, find_wrong_areas, find_wrong_boxes
+from panet.doctor.opening import show_problems
 from panet.doctor.outlines import find_crossings, find_leaving, find_specks
 from panet.doctor.parts import Finding, Part
-from panet.doctor.pictures import find_wrong_sizes
+from panet.doctor.pictures import find_turned
 from panet.doctor.rules import RULES
 
 __all__ = ["Diagnosis", "Figures", "examine"]
 
 _CHECKS = (
+    show_problems,
     find_wrong_boxes,
     find_wrong_areas,
     find_crossings,
     find_specks,
     find_leaving,
     find_duplicates,
-    find_wrong_sizes,
+    find_turned,
 )
 _SEVERITY = (Outcome.FATAL, Outcome.DROP_IMG, Outcome.DROP_ANN, Outcome.WARN)
 
@@ -71,23 +73,28 @@ class Diagnosis:
     @property
     def refused(self) -> bool:
         """Tell whether strict training would refuse the data set."""
-        return any(finding.problem.outcome is not Outcome.WARN for finding in self.findings)
+        return any(finding.is_refused for finding in self.findings)
 
 
 def examine(
-    parts: Sequence[Part], model: ModelFit, decode: bool, progress: Callable[[int], None] = lambda _: None
+    parts: Sequence[Part],
+    model: ModelFit,
+    decode: bool = False,
+    unreadable: Sequence[Finding] = (),
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Diagnosis:
     """Look at everything.
 
     Args:
         parts: train, val or both, in this order.
+        model: that the sizes are compared with.
         decode: decode every picture: finds damaged ones, and look-alikes in train and val.
+        unreadable: what was found in parts that cannot be used at all.
         progress: called with 1 for each picture decoded.
     """
-    findings: list[Finding] = []
+    findings = [*unreadable]
     figures: dict[str, Figures] = {}
     for part in parts:
-        findings += [Finding(problem, part.name, _place(part, problem.image_id)) for problem in part.problems]
         for check in _CHECKS:
             findings += check(part)
         figures[part.name] = numbers = _measure(part, model)
@@ -96,14 +103,14 @@ def examine(
         findings += find_crowded_pictures(part, model)
     findings += find_same_files(parts)
     if len(parts) == 2:
-        findings += find_class_differences(*parts)
+        findings += find_class_differences(parts[0], parts[1])
     if decode:
         findings += _decode(parts, findings, progress)
     return Diagnosis(tuple(parts), tuple(sorted(findings, key=_order)), figures, model, decode)
 
 
 def _decode(parts: Sequence[Part], known: Sequence[Finding], progress: Callable[[int], None]) -> list[Finding]:
-    """Give what only decoding finds: pictures already known to be refused or in both parts are not named again."""
+    """Give what only decoding finds; a picture that is in both parts byte for byte is not named again."""
     findings: list[Finding] = []
     thumbnails = []
     for part in parts:
@@ -111,10 +118,9 @@ def _decode(parts: Sequence[Part], known: Sequence[Finding], progress: Callable[
         thumbnails.append(grey)
         findings += broken
     if len(parts) == 2:
-        findings += find_look_alikes(*parts, thumbnails)
-    refused = {(f.part, f.image) for f in known if f.problem.outcome is not Outcome.WARN and not f.objects}
-    refused |= {(f.part, f.image) for f in known if f.problem.rule in ("exif-stored-size", "same-file-in-both")}
-    return [finding for finding in findings if (finding.part, finding.image) not in refused]
+        findings += find_look_alikes(parts[0], parts[1], thumbnails)
+    copies = {(f.part, f.image) for f in known if f.problem.rule == "same-file-in-both"}
+    return [finding for finding in findings if (finding.part, finding.image) not in copies]
 
 
 def _measure(part: Part, model: ModelFit) -> Figures:
@@ -126,12 +132,6 @@ def _measure(part: Part, model: ModelFit) -> Figures:
         num_crowds=sum(int(crowd.sum()) for crowd in crowds),
         picture_sizes=Counter((record.width, record.height) for record in part.dataset.images),
     )
-
-
-def _place(part: Part, image_id: int | str | None) -> int | None:
-    """Give the place of a picture that can be used."""
-    ids = (image for image, record in enumerate(part.dataset.images) if record.id == image_id)
-    return next(ids, None) if image_id is not None else None
 
 
 def _order(finding: Finding) -> tuple[int, int, str, str]:

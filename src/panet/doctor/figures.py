@@ -34,8 +34,7 @@ def _objects_per_picture(diagnosis: Diagnosis) -> str:
     marks: dict[float, str] = {COCO_LIMIT: f"COCO's limit {COCO_LIMIT}"}
     if diagnosis.model.max_detections != COCO_LIMIT:
         marks[diagnosis.model.max_detections] = f"model's {diagnosis.model.max_detections}"
-    chart = histogram("Objects per picture", values, edges, ("objects in a picture", "pictures, % of the part"), marks)
-    return chart
+    return histogram("Objects per picture", values, edges, ("objects in a picture", "pictures, % of the part"), marks)
 
 
 def _object_sizes(diagnosis: Diagnosis) -> str:
@@ -56,7 +55,9 @@ def _classes(diagnosis: Diagnosis) -> str:
     totals: Counter[str] = Counter()
     counts: dict[str, list[tuple[str, int]]] = {}
     for part in diagnosis.parts:
-        for name, number in zip(part.dataset.label_map.names, diagnosis.figures[part.name].classes.tolist(), strict=True):
+        for name, number in zip(
+            part.dataset.label_map.names, diagnosis.figures[part.name].classes.tolist(), strict=True
+        ):
             totals[name] += number
             counts.setdefault(name, []).append((part.name, number))
     shown = [name for name, _ in totals.most_common(_CLASSES)]

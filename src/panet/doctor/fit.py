@@ -93,4 +93,6 @@ def find_crowded_pictures(part: Part, model: ModelFit) -> Iterator[Finding]:
         if number > model.max_detections and model.max_detections != COCO_LIMIT:
             limits.append(f"the {model.max_detections} that {model.name} gives")
         if limits:
-            yield part.find("more-objects-than-detections", f"{number} objects, more than {' and '.join(limits)}", image)
+            yield part.find(
+                "more-objects-than-detections", f"{number} objects, more than {' and '.join(limits)}", image
+            )

@@ -103,8 +103,6 @@ def _is_outside(polygon: Points, height: int, width: int) -> bool:
 def _lonely(positions: Positions, height: int) -> NDArray[np.int64]:
     """Give the places of runs of one pixel without any of the eight neighbours."""
     starts = positions[::2][positions[1::2] - positions[::2] == 1]
-    if not len(starts):
-        return starts
     rows = starts % height
     near = np.zeros(len(starts), dtype=bool)
     for step in (-1, 0, 1):  # to the row above, the same, the row below
@@ -113,7 +111,8 @@ def _lonely(positions: Positions, height: int) -> NDArray[np.int64]:
             if step or column:
                 inside = np.searchsorted(positions, starts + column * height + step, side="right") % 2 == 1
                 near |= exists & inside
-    return starts[~near]
+    lonely: NDArray[np.int64] = starts[~near]
+    return lonely
 
 
 def _candidate_pairs(points: Points, ends: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

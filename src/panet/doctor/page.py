@@ -13,7 +13,7 @@ from panet.doctor.crops import draw_finding
 from panet.doctor.examine import Diagnosis
 from panet.doctor.figures import draw_figures
 from panet.doctor.parts import Finding
-from panet.doctor.rules import rule_named
+from panet.doctor.rules import rule_of
 from panet.doctor.style import STYLE
 from panet.errors import DataError
 
@@ -96,7 +96,7 @@ def _rules(diagnosis: Diagnosis, by_rule: dict[str, list[Finding]]) -> str:
     for rule, findings in by_rule.items():
         counts = Counter(finding.part for finding in findings)
         cells = "".join(f'<td class="number">{counts[name]:,}</td>' for name in names)
-        link = f'<a href="#{escape(rule)}">{escape(rule_named(rule).title)}</a>'
+        link = f'<a href="#{escape(rule)}">{escape(rule_of(findings[0].problem).title)}</a>'
         rows.append(f'<tr><td>{link}</td><td class="wide">{_chip(findings[0])}</td>{cells}</tr>')
     head = "".join(f'<th class="number">{name}</th>' for name in names)
     title = '<tr><th>finding</th><th class="wide">outcome</th>'
@@ -104,7 +104,7 @@ def _rules(diagnosis: Diagnosis, by_rule: dict[str, list[Finding]]) -> str:
 
 
 def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> str:
-    rule = rule_named(name)
+    rule = rule_of(findings[0].problem)
     texts = {"Why it matters": rule.matters, "What to do": rule.remedy, "--fix": rule.fix or "changes nothing here"}
     told = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
     crops = _crops(diagnosis, findings)
@@ -117,7 +117,7 @@ def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> st
 def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
     shown: list[str] = []
     for finding in findings:
-        if finding.image is None or len(shown) == CROPS:
+        if not finding.can_be_drawn or len(shown) == CROPS:
             continue
         try:
             crop = draw_finding(finding, diagnosis.parts)
@@ -150,7 +150,9 @@ def _key(findings: Sequence[Finding]) -> str:
         entries["stored"] = "stated size"
     if first.spots:
         entries["spot"] = "place"
-    return f'<p class="key">{"".join(f"<span><i class={kind!r}></i>{text}</span>" for kind, text in entries.items())}</p>'
+    return (
+        f'<p class="key">{"".join(f"<span><i class={kind!r}></i>{text}</span>" for kind, text in entries.items())}</p>'
+    )
 
 
 def _list(findings: Sequence[Finding]) -> str:

@@ -1,13 +1,19 @@
 """The stated sizes of pictures against their files' headers, and what EXIF does to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from panet.data.images import read_header
+from PIL import Image
+
+from panet.data.images import open_picture, orientation, printable, read_size
+from panet.data.problems import Problem
 from panet.doctor.parts import Finding, Part
 from panet.errors import DataError
 from panet.structures import Size
 
-__all__ = ["find_wrong_sizes"]
+__all__ = ["explain_size", "find_turned", "is_swapped"]
 
 _TURNS = {
     2: "mirrored",
@@ -20,38 +26,54 @@ _TURNS = {
 }
 
 
-def find_wrong_sizes(part: Part) -> Iterator[Finding]:
-    """Find pictures whose upright size is not the stated one, that EXIF turns, or whose header cannot be read."""
+def find_turned(part: Part) -> Iterator[Finding]:
+    """Find pictures that EXIF turns or mirrors, and whose annotations are for them upright."""
+    noted = {problem.image_id for problem in part.dataset.problems if problem.rule == "size-before-exif"}
     for image, record in enumerate(part.dataset.images):
-        stated: Size = record.height, record.width
+        if record.id in noted:
+            continue
         try:
-            size, orientation = read_header(record.path)
-        except DataError as error:
-            yield part.find("unreadable-picture", _reason(error), image)
+            with open_picture(record.path) as picture:
+                turn = _orientation(picture)
+        except DataError:  # the file has changed since it was read; decoding tells
             continue
-        if size == stated:
-            if orientation != 1:
-                why = f"stored {_TURNS[orientation]} (EXIF orientation {orientation}); its annotations are for it upright"
-                yield part.find("exif-turned", why, image)
-            continue
-        rule, why = _compare(stated, size, orientation)
-        yield part.find(rule, why, image, frame=(record.width, record.height))
+        if turn in _TURNS:
+            why = f"stored {_TURNS[turn]} (EXIF orientation {turn}); its annotations are taken to be for it upright"
+            yield part.find("exif-turned", why, image)
 
 
-def _compare(stated: Size, size: Size, orientation: int) -> tuple[str, str]:
-    """Name the way in which a picture's size differs from the stated one."""
-    (height, width), (own_height, own_width) = stated, size
-    told = f"stated as {width} x {height}, its file has {own_width} x {own_height}"
-    if (width, height) == (own_height, own_width):
-        if orientation >= 5:
-            return "exif-stored-size", f"{told} upright (EXIF orientation {orientation})"
-        return "size-swapped", told
-    factor = own_width / width
-    if abs(own_height - height * factor) <= max(1.0, factor) and not 0.98 < factor < 1.02:
-        return "size-scaled", f"{told}: {factor:.4g} times as large"
-    return "size-differs", told
+def explain_size(part: Part, problem: Problem, row: Mapping[str, Any]) -> tuple[Problem, Path, Size]:
+    """Say of a picture whose size is not the stated one in which way it differs.
+
+    Args:
+        part: that has the picture.
+        problem: of the rule "size-not-the-pictures".
+        row: the picture's in the file, width and height checked.
+    Returns:
+        the problem, more exactly; the picture's file and its upright (height, width).
+    """
+    path = part.dataset.images.folder / row["file_name"]
+    height, width = read_size(path)
+    stated_height, stated_width = int(row["height"]), int(row["width"])
+    told = (
+        f"{printable(row['file_name'])} is stated as {stated_width} x {stated_height}, its file has {width} x {height}"
+    )
+    if is_swapped(row, (height, width)):
+        return replace(problem, rule="size-swapped", why=told), path, (height, width)
+    factor = width / stated_width
+    if abs(height - stated_height * factor) <= max(1.0, factor) and not 0.98 < factor < 1.02:
+        why = f"{told}: {factor:.4g} times as large"
+        return replace(problem, rule="size-scaled", why=why), path, (height, width)
+    return problem, path, (height, width)
 
 
-def _reason(error: DataError) -> str:
-    """Give an error's text without the file's name before it."""
-    return str(error).partition(": ")[2] or str(error)
+def is_swapped(row: Mapping[str, Any], size: Size) -> bool:
+    """Tell whether a row of `images` states a picture's (height, width) the other way round."""
+    return (row["width"], row["height"]) == size
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Give the EXIF orientation; of a PNG only what stands before its pixels, for the rest costs decoding."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1
+    return orientation(picture)

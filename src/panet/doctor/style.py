@@ -48,7 +48,8 @@ details { margin-top: 12px; }
 summary { cursor: pointer; color: var(--soft); }
 li { font-size: 0.9rem; margin: 3px 0; }
 .key span { display: inline-block; margin-right: 14px; white-space: nowrap; font-size: 0.86rem; color: var(--soft); }
-.key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 5px; vertical-align: -1px; }
+.key i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 5px;
+  vertical-align: -1px; }
 i.train { background: var(--train); } i.val { background: var(--val); }
 i.mask { background: #00dcff; } i.stored { background: #ffc800; } i.outline { background: #ff46c8; }
 i.spot { background: #ff3228; }
