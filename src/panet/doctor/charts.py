@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["bars", "histogram", "linear_bins", "octave_bins"]
 
-_WIDTH, _HEIGHT = 460, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 30, 44
+_WIDTH, _HEIGHT = 460, 262
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 42, 44
 _ROW, _NAMES, _NUMBERS = 22, 128, 52  # a bar's height; room for names and numbers, px
 _LONGEST_NAME = 18  # characters that fit there
 
@@ -60,14 +60,14 @@ def histogram(
                 drawn.append(_bar(left + 1 + turn * width, floor - height, width, height, name))
     every = math.ceil(len(edges) / 9)
     drawn += [
-        _text(x, floor + 16, f"{edge:.3g}", "middle") for x, edge in list(zip(places, edges, strict=True))[::every]
+        _text(x, floor + 16, _number(edge), "middle") for x, edge in list(zip(places, edges, strict=True))[::every]
     ]
     for mark, text in marks.items():
         x = float(np.interp(mark, edges, places))
         if edges[0] <= mark <= edges[-1]:
-            drawn += [_line(x, _TOP - 6, x, floor, "mark"), _text(x, _TOP - 10, text, "middle", "marked")]
+            drawn += [_line(x, _TOP - 6, x, floor, "mark"), _text(x, _TOP - 9, text, "middle", "marked")]
     drawn += [_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, labels[0], "middle", "label")]
-    drawn += [_text(4, 14, labels[1], "start", "label")]
+    drawn += [_text(4, 12, labels[1], "start", "label")]
     return _svg(title, _HEIGHT, drawn)
 
 
@@ -91,6 +91,10 @@ def bars(title: str, counts: Mapping[str, Sequence[tuple[str, int]]]) -> str:
             y += _ROW - 4
         y += 8
     return _svg(title, math.ceil(y), drawn)
+
+
+def _number(edge: float) -> str:
+    return f"{edge:.3g}" if edge < 1000 else f"{edge:.0f}"
 
 
 def _svg(title: str, height: int, drawn: Sequence[str]) -> str:

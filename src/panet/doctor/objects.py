@@ -44,8 +44,8 @@ def areas_off(objects: ImageAnnotations) -> NDArray[np.bool_]:
 
 
 def find_wrong_boxes(part: Part) -> Iterator[Finding]:
-    """Find `boxes_off`; some are found when the file is read, and not named again."""
-    noted = {(p.place, p.image_id) for p in part.dataset.problems if p.rule in ("box-not-the-masks", "box-of-corners")}
+    """Find `boxes_off`; those of corners are found when the file is read, and not named again."""
+    noted = {(p.place, p.image_id) for p in part.dataset.problems if p.rule == "box-of-corners"}
     for image in range(len(part)):
         objects = part.dataset.annotations[image]
         own = own_boxes(objects)

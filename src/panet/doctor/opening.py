@@ -31,8 +31,13 @@ def open_part(name: str, split: Split) -> Part | tuple[Finding, ...]:
 
 
 def show_problems(part: Part) -> Iterator[Finding]:
-    """Give the problems of reading as findings, with what of the picture shows them."""
+    """Give the problems of reading as findings, with what of the picture shows them.
+
+    All boxes that are not the masks' are left to `objects.find_wrong_boxes`, which looks closer.
+    """
     for problem in part.dataset.problems:
+        if problem.rule == "box-not-the-masks":
+            continue
         if problem.rule == "size-not-the-pictures":
             yield _show_size(part, problem)
         elif problem.place.startswith("annotation") and problem.image_id in part.places:

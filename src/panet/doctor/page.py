@@ -3,8 +3,9 @@
 import base64
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from itertools import zip_longest
 
 from panet import __version__
 from panet.data.images import printable
@@ -45,8 +46,7 @@ def write_page(diagnosis: Diagnosis, title: str) -> str:
         _verdict(diagnosis),
         _parts(diagnosis),
         _rules(diagnosis, by_rule),
-        "<h2>Figures</h2>",
-        draw_figures(diagnosis),
+        f"<h2>Figures</h2>{draw_figures(diagnosis)}" if diagnosis.parts else "",
         *(_section(diagnosis, rule, findings) for rule, findings in by_rule.items()),
     ]
     return (
@@ -70,37 +70,45 @@ def _verdict(diagnosis: Diagnosis) -> str:
 
 
 def _parts(diagnosis: Diagnosis) -> str:
-    rows = []
+    columns = []
     for part in diagnosis.parts:
         figures = diagnosis.figures[part.name]
-        numbers = (
-            len(part),
-            int(figures.objects_per_picture.sum()),
-            figures.num_crowds,
-            int((figures.objects_per_picture == 0).sum()),
-            len(figures.classes),
-        )
-        cells = "".join(f'<td class="number">{number:,}</td>' for number in numbers)
-        rows.append(f"<tr><td><b>{escape(part.name)}</b> {escape(printable(part.dataset.path.name))}</td>{cells}</tr>")
-    titles = ("pictures", "objects", "crowds", "without object", "classes")
-    head = "".join(f'<th class="number">{title}</th>' for title in titles)
-    return f'<div class="card table"><table><tr><th>part</th>{head}</tr>{"".join(rows)}</table></div>'
+        numbers = {
+            "pictures": len(part),
+            "objects": int(figures.objects_per_picture.sum()),
+            "crowds": figures.num_crowds,
+            "pictures without object": int((figures.objects_per_picture == 0).sum()),
+            "classes": len(figures.classes),
+        }
+        columns.append({name: f"{number:,}" for name, number in numbers.items()})
+    if not columns:
+        return '<p class="card">No part of it can be read.</p>'
+    names = [f"{part.name}<br>{escape(printable(part.dataset.path.name))}" for part in diagnosis.parts]
+    rows = {title: [column[title] for column in columns] for title in columns[0]}
+    return _table("", names, {escape(title): cells for title, cells in rows.items()})
+
+
+def _table(first: str, names: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """Tabulate HTML: the first column in words, the others numbers."""
+    head = "".join(f'<th class="number">{name}</th>' for name in names)
+    body = ""
+    for title, cells in rows.items():
+        numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+        body += f"<tr><td>{title}</td>{numbers}</tr>"
+    return f'<div class="card table"><table><tr><th>{first}</th>{head}</tr>{body}</table></div>'
 
 
 def _rules(diagnosis: Diagnosis, by_rule: dict[str, list[Finding]]) -> str:
     """Tabulate the rules with their counts; each leads to its section."""
     if not by_rule:
         return ""
-    names = [part.name for part in diagnosis.parts]
-    rows = []
+    names = sorted({finding.part for finding in diagnosis.findings})
+    rows = {}
     for rule, findings in by_rule.items():
         counts = Counter(finding.part for finding in findings)
-        cells = "".join(f'<td class="number">{counts[name]:,}</td>' for name in names)
-        link = f'<a href="#{escape(rule)}">{escape(rule_of(findings[0].problem).title)}</a>'
-        rows.append(f'<tr><td>{link}</td><td class="wide">{_chip(findings[0])}</td>{cells}</tr>')
-    head = "".join(f'<th class="number">{name}</th>' for name in names)
-    title = '<tr><th>finding</th><th class="wide">outcome</th>'
-    return f'<h2>Findings</h2><div class="card table"><table>{title}{head}</tr>{"".join(rows)}</table></div>'
+        link = f'<a href="#{escape(rule)}">{escape(rule_of(findings[0].problem).title)}</a> {_chip(findings[0])}'
+        rows[link] = [f"{counts[name]:,}" for name in names]
+    return f"<h2>Findings</h2>{_table('finding', names, rows)}"
 
 
 def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> str:
@@ -116,7 +124,7 @@ def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> st
 
 def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
     shown: list[str] = []
-    for finding in findings:
+    for finding in _by_turns(findings):
         if not finding.can_be_drawn or len(shown) == CROPS:
             continue
         try:
@@ -132,6 +140,15 @@ def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
     if not shown:
         return ""
     return f'{_key(findings)}<div class="crops">{"".join(shown)}</div>'
+
+
+def _by_turns(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Give the findings of the parts by turns, so that the crops show both."""
+    by_part: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_part[finding.part].append(finding)
+    for turn in zip_longest(*by_part.values()):
+        yield from (finding for finding in turn if finding is not None)
 
 
 def _key(findings: Sequence[Finding]) -> str:
@@ -150,9 +167,8 @@ def _key(findings: Sequence[Finding]) -> str:
         entries["stored"] = "stated size"
     if first.spots:
         entries["spot"] = "place"
-    return (
-        f'<p class="key">{"".join(f"<span><i class={kind!r}></i>{text}</span>" for kind, text in entries.items())}</p>'
-    )
+    colours = "".join(f'<span><i class="{kind}"></i>{text}</span>' for kind, text in entries.items())
+    return f'<p class="key">{colours}</p>'
 
 
 def _list(findings: Sequence[Finding]) -> str:

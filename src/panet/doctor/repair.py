@@ -66,6 +66,10 @@ def repair(part: Part, findings: Sequence[Finding]) -> tuple[dict[str, Any], lis
         rows |= _read_again(part, number, size, changes)
     _tell_left_out(own, swapped, changes)
     annotations = [rows[place] for place in sorted(rows)]
+    for key, value in (("area", "that of the mask"), ("iscrowd", "0")):  # keys that other tools stop without
+        num_missing = sum(part.document["annotations"][place].get(key) is None for place in rows)
+        if num_missing:
+            changes.append(Change(f"{key}-missing", "", f"{key} of {num_missing} annotations: none -> {value}"))
     _renumber(annotations, changes)
     rest = {key: _valid(value) for key, value in part.document.items() if key not in ("images", "annotations")}
     return {**rest, "images": images, "annotations": annotations}, changes
@@ -120,16 +124,20 @@ def _measure(objects: ImageAnnotations) -> list[_Measured]:
 def _correct(row: Mapping[str, Any], place: int, picture: str, mask: _Measured, changes: list[Change]) -> Row:
     """Copy a row, with the box and area of its mask where its own are missing or wrong."""
     kept = _copy(row)
-    kept.setdefault("iscrowd", 0)
     number = row.get("id")
     name = printable(f"annotation {number}" if number is not None else f"annotations[{place}]")
     name = f"{name} in {printable(picture)}"
     if row.get("bbox") is None or mask.box_is_off:
         kept["bbox"] = mask.box
-        changes.append(Change("box-not-the-masks", name, f"box {row.get('bbox')} -> {kept['bbox']}"))
-    if row.get("area") is None or mask.area_is_off:
+        rule = "box-missing" if row.get("bbox") is None else "box-not-the-masks"
+        changes.append(Change(rule, name, f"box {row.get('bbox')} -> {kept['bbox']}"))
+    if row.get("area") is not None and mask.area_is_off:
         kept["area"] = mask.area
-        changes.append(Change("area-not-the-masks", name, f"area {row.get('area')} -> {kept['area']}"))
+        changes.append(Change("area-not-the-masks", name, f"area {row['area']} -> {kept['area']}"))
+    if row.get("area") is None:
+        kept["area"] = mask.area
+    if row.get("iscrowd") is None:
+        kept["iscrowd"] = 0
     segmentation = row["segmentation"]
     if isinstance(segmentation, list) and any(len(polygon) < 6 for polygon in segmentation):
         kept["segmentation"] = [polygon for polygon in segmentation if len(polygon) >= 6]

@@ -29,6 +29,7 @@ code { font: 0.88em ui-monospace, SFMono-Regular, Menlo, monospace; }
 .table { overflow-x: auto; padding: 4px 8px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 0.85rem; }
+th:first-child { min-width: 9em; }
 th, td { padding: 6px 8px; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 th.number, td.number { text-align: right; white-space: nowrap; }
@@ -58,5 +59,5 @@ svg .train { fill: var(--train); } svg .val { fill: var(--val); }
 svg .grid { stroke: var(--line); } svg .mark { stroke: var(--mark); stroke-dasharray: 4 3; }
 svg text { fill: var(--soft); } svg .marked { fill: var(--mark); font-size: 11px; } svg .label { fill: var(--text); }
 @media (max-width: 560px) { .rule dl { grid-template-columns: 1fr; } .rule dt { margin-top: 6px; font-size: 0.85rem; }
-  .card { padding: 12px; } .table th, .table td { padding: 6px 5px; font-size: 0.86rem; } .wide { display: none; } }
+  .card { padding: 12px; } svg { font-size: 14px; } .table th, .table td { padding: 6px 5px; font-size: 0.86rem; } }
 """
