@@ -187,6 +187,8 @@ class DataConfig(Section):
     val: str | None = None
     train_images: str | None = None
     val_images: str | None = None
+    # strict: any bad picture or annotation ends it before the first step; skip: go on without them, and name them.
+    on_bad_data: Literal["strict", "skip"] = "strict"
     # One is drawn for every picture: multi-scale training (Sec. 4.1).
     short_sides: tuple[Positive, ...] = (1200, 1200, 1000, 800, 600, 400)
     max_side: Positive = 1400

@@ -1,18 +1,20 @@
 """`panet eval`: a model, or a file of results, against ground truth."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from panet.cli.options import PRECISION_HELP, Precision
+from panet.cli.options import ON_BAD_DATA_HELP, PRECISION_HELP, OnBadData, Precision
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
+    from panet.data.coco import CocoDataset
     from panet.evaluate.coco import Scores
     from panet.structures import TTA, Batch, Views
 
@@ -36,6 +38,10 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
+    on_bad_data: Annotated[OnBadData, typer.Option(help=ON_BAD_DATA_HELP)] = "strict",
+    data_report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what is wrong with the data set to this JSON file.")
+    ] = None,
     tta: WithTTA = False,
     tta_scales: Scales = None,
     tta_flip: WithFlip = None,
@@ -52,6 +58,8 @@ def evaluate(
 
     if output is not None:
         _check_output(output, overwrite)
+    if data_report is not None:
+        _check_output(data_report, overwrite, "--data-report")
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
     annotations, folder = _find_split(root, split, images)
     console = Console(highlight=False)
@@ -60,9 +68,9 @@ def evaluate(
             raise ConfigError(f"{printable(model)}: results are scored as they are: leave out the options of TTA")
         scores, results = _score_file(model, annotations, max_dets, score_threshold)
     else:
-        place = annotations, folder
+        read = partial(_read_pictures, annotations, folder, on_bad_data, data_report)
         scores, results = _score_model(
-            console, model, *place, max_dets, score_threshold, workers, (device, precision), seen
+            console, model, read, max_dets, score_threshold, workers, (device, precision), seen
         )
     console.print(metric_table(scores.metrics, max_dets))
     if per_class:
@@ -72,17 +80,17 @@ def evaluate(
         console.print(f"written: {printable(output)}", markup=False, soft_wrap=True)
 
 
-def _check_output(output: Path, overwrite: bool) -> None:
+def _check_output(output: Path, overwrite: bool, option: str = "--output") -> None:
     from panet.data.images import printable
     from panet.errors import DataError
 
     name = printable(output)
     if output.is_dir():
-        raise DataError(f"{name}: a folder: --output wants a .json file")
+        raise DataError(f"{name}: a folder: {option} wants a .json file")
     if output.exists() and not overwrite:
-        raise DataError(f"{name}: exists: add --overwrite, or choose another --output")
+        raise DataError(f"{name}: exists: add --overwrite, or choose another {option}")
     if not output.parent.is_dir():
-        raise DataError(f"{name}: its folder does not exist: make it, or choose another --output")
+        raise DataError(f"{name}: its folder does not exist: make it, or choose another {option}")
 
 
 def _find_split(root: Path, split: str, images: Path | None) -> tuple[Path, Path | None]:
@@ -120,11 +128,29 @@ def _score_file(
         raise DataError(f"{printable(results_path)} and {printable(annotations)}: {error}") from error
 
 
+def _read_pictures(
+    annotations: Path, images: Path | None, on_bad_data: OnBadData, data_report: Path | None
+) -> "CocoDataset":
+    """Read the ground truth and check its pictures; without an option, the report is written if something is bad."""
+    from panet.cli.findings import accept, write_told
+    from panet.data.layout import Split
+    from panet.data.report import REPORT_NAME, read_parts
+    from panet.errors import DataError
+
+    if images is None:
+        raise DataError(f"{annotations}: the folder of its pictures is not known: add --images FOLDER")
+    reading = read_parts([Split(annotations, images)])
+    in_root = Path.cwd().is_relative_to(annotations.parent.resolve())  # nothing is written there
+    if data_report is not None or (reading.has_bad_items and not in_root):
+        write_told(data_report or Path(REPORT_NAME), reading, on_bad_data)
+    (dataset,) = accept(reading, on_bad_data, refused=None)
+    return dataset
+
+
 def _score_model(
     console: "Console",
     model_name: str,
-    annotations: Path,
-    images: Path | None,
+    read: "Callable[[], CocoDataset]",
     max_dets: int,
     score_threshold: float,
     workers: int,
@@ -134,8 +160,6 @@ def _score_model(
     from rich.progress import Progress
 
     from panet.data.build import build_test_loader, build_view_loader
-    from panet.data.coco import read_coco
-    from panet.errors import DataError
     from panet.evaluate.coco import Scores
     from panet.evaluate.results import with_ids_of
     from panet.evaluate.runner import evaluate
@@ -146,9 +170,7 @@ def _score_model(
     model_path(model_name)
     device = pick_device(place[0])
     dtype = pick_dtype(place[1], device)
-    if images is None:
-        raise DataError(f"{annotations}: the folder of its pictures is not known: add --images FOLDER")
-    dataset = read_coco(annotations, images)
+    dataset = read()
     model, model_file = restore(model_name)
     label_map = with_ids_of(model_file.label_map, dataset.label_map)
     if tta is None:

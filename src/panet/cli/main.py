@@ -18,15 +18,18 @@ import typer
 from panet import __version__
 from panet.cli.ablate import ablate
 from panet.cli.bench import bench
+from panet.cli.check import check
 from panet.cli.config import show_config
 from panet.cli.demo import demo
 from panet.cli.doctor import doctor
 from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
+from panet.cli.findings import say_errors
 from panet.cli.import_ import import_checkpoint
 from panet.cli.memory import keep_memory
 from panet.cli.predict import predict
 from panet.cli.train import train
+from panet.data.problems import BadDataError
 from panet.errors import PANetError
 
 __all__ = ["main"]
@@ -50,6 +53,7 @@ app = typer.Typer(
 )
 app.command("train", short_help="Train a model on a COCO data set.")(train)
 app.command("eval", short_help="Print the AP of a model on a data set.")(evaluate)
+app.command("check", short_help="Name every picture and annotation that cannot be used.")(check)
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
 app.command("doctor", short_help="Find what is wrong with a data set.")(doctor)
@@ -114,6 +118,9 @@ def _report(error: Exception) -> int:
     cause = error.__cause__ if isinstance(error, PANetError) and error.__cause__ is not None else error
     hint = next((hint for sign, hint in _RESOURCE_HINTS.items() if sign in str(cause)), "")
     exhausted = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _EXHAUSTED)
+    if isinstance(error, BadDataError) and not exhausted:
+        say_errors(error)
+        return error.exit_code
     if isinstance(error, PANetError):
         _say(str(error))
         return _RESOURCE if exhausted else error.exit_code

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from panet.cli.options import ON_BAD_DATA_HELP, OnBadData
+
 if TYPE_CHECKING:
     from panet.config import Config
 
@@ -35,6 +37,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and sampling.")] = None,
     init: Annotated[str | None, typer.Option(help="A model file to start from, or 'bundled'.")] = None,
     reset_head: Annotated[bool, typer.Option("--reset-head", help="With --init: new output layers.")] = False,
+    on_bad_data: Annotated[OnBadData | None, typer.Option(help=ON_BAD_DATA_HELP)] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print model, memory and schedule, check the data; write nothing.")
     ] = False,
@@ -46,9 +49,9 @@ def train(
     """Train a model on a data set in COCO format; everything goes into runs/<name>/."""
     from panet.cli.training import run_training
     from panet.errors import ConfigError
-    from panet.train.folder import create_folder, find_run
+    from panet.train.folder import create_folder
 
-    flags = _assignments(epochs, steps, batch_size, lr, workers, device, seed) + (assignments or [])
+    flags = _assignments(epochs, steps, batch_size, lr, workers, device, seed, on_bad_data) + (assignments or [])
     if reset_head and init is None:
         raise ConfigError("--reset-head: goes with --init")
     if dry_run:
@@ -58,17 +61,31 @@ def train(
         return
     if not resume:
         settings = read_settings(source, model, config, flags)
-        run_training(settings, lambda: create_folder(output_root, name, overwrite), init=init, reset_head=reset_head)
+        run_training(
+            settings,
+            lambda: create_folder(output_root, name, overwrite),
+            runs=output_root,
+            init=init,
+            reset_head=reset_head,
+        )
         return
     if overwrite or init is not None:
         raise ConfigError(f"--resume: does not go with {'--overwrite' if overwrite else '--init'}")
+    _resume(source, model, config, output_root / name if name else output_root, flags)
+
+
+def _resume(source: Path | None, model: str | None, config: Path | None, runs: Path, flags: list[str]) -> None:
+    """Go on with the run that SOURCE is, or else with the newest in `runs`."""
+    from panet.cli.training import run_training
+    from panet.train.folder import find_run
+
     is_run = source is not None and (source / "config.yaml").is_file()
-    folder = find_run(source if source is not None and is_run else output_root / name if name else output_root)
+    folder = find_run(source if source is not None and is_run else runs)
     if source is None or is_run:
         settings = read_settings(None, None, folder / "config.yaml", flags)
     else:
         settings = read_settings(source, model, config, flags)
-    run_training(settings, lambda: folder, resume=True)
+    run_training(settings, lambda: folder, runs=folder, resume=True)
 
 
 def _dry_run(source: Path | None, model: str | None, config: Path | None, flags: list[str]) -> None:
@@ -88,6 +105,7 @@ def _assignments(
     workers: int | None,
     device: str | None,
     seed: int | None,
+    on_bad_data: OnBadData | None,
 ) -> list[str]:
     """Write options as assignments, so that their values are checked like any setting's."""
     given = {
@@ -98,6 +116,7 @@ def _assignments(
         "data.workers": workers,
         "train.device": device,
         "train.seed": seed,
+        "data.on_bad_data": on_bad_data,
     }
     if epochs is not None and steps is None:
         given["train.steps"] = "none"  # a recipe's steps would go before epochs

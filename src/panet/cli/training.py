@@ -10,12 +10,14 @@ from rich.console import Console
 from torch import nn
 
 from panet import __version__
+from panet.cli.findings import accept
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
 from panet.data.build import build_test_loader, build_train_loader, steps_per_epoch
-from panet.data.coco import CocoDataset, read_coco
+from panet.data.coco import CocoDataset
 from panet.data.images import printable
 from panet.data.layout import find_layout
+from panet.data.report import REPORT_NAME, Reading, read_parts, write_report
 from panet.errors import ConfigError, DataError
 from panet.evaluate.runner import evaluate
 from panet.evaluate.table import metric_table
@@ -25,7 +27,7 @@ from panet.objective.build import build_objective
 from panet.predict.predictor import pick_device
 from panet.structures import Batch, LabelMap
 from panet.train.build import build_learner, build_plan
-from panet.train.folder import check_begun, check_same, write_facts
+from panet.train.folder import check_begun, check_outside, check_same, write_facts
 from panet.train.initial import load_initial
 from panet.train.loop import Judge, train
 from panet.train.progress import TrainingDisplay
@@ -42,12 +44,14 @@ class Splits:
 
     train: CocoDataset
     val: CocoDataset | None
+    reading: Reading
 
 
 def run_training(
     config: Config,
     make_folder: Callable[[], Path],
     *,
+    runs: Path | None = None,
     resume: bool = False,
     init: str | None = None,
     reset_head: bool = False,
@@ -58,6 +62,7 @@ def run_training(
     Args:
         config: `data.root` is set.
         make_folder: gives the run's folder; not called before the data has been read.
+        runs: the folder of all runs, for the report on data that cannot be used: there is no run yet.
         resume: the folder holds a run, to go on with.
         init: a model file, or a bundled model's name, to start from.
         reset_head: with other output layers than the file's.
@@ -69,7 +74,9 @@ def run_training(
     console = Console(highlight=False)
     device = pick_device(config.train.device)
     start = None if init is None else load_model(init)
-    splits = read_splits(config)
+    if runs is not None:
+        check_outside(runs, Path(config.data.root))
+    splits = read_splits(config, None if runs is None else runs / REPORT_NAME)
     config = fit_classes(config, splits.train.label_map)
     folder = make_folder()
     if resume:
@@ -80,6 +87,7 @@ def run_training(
         lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
         if not resume:
             write_facts(folder, config, splits.train.label_map)
+        write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
     lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
     warning = None if start is not None or resume else warn_of_random_backbone(config)
     _print(console, *lines, *([warning] if warning else []))
@@ -91,26 +99,31 @@ def run_training(
     _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
 
 
-def read_splits(config: Config) -> Splits:
-    """Read the data set.
+def read_splits(config: Config, refused: Path | None = None) -> Splits:
+    """Read the data set; name what is left out.
 
+    Args:
+        config: `data.root` is set.
+        refused: where the report goes if the data cannot be used.
     Raises:
         DataError: there is no train part, nothing to learn in it, or the val part has other classes.
+        BadDataError: pictures or annotations cannot be used, and `data.on_bad_data` does not allow to leave them out.
     """
     data = config.data
     layout = find_layout(data.root, data.train, data.val, data.train_images, data.val_images)
     if layout.train is None:
         raise DataError(f"{data.root}: has no train part; set data.train to its annotations")
-    training = read_coco(layout.train.annotations, layout.train.images)
+    reading = read_parts([layout.train] if layout.val is None else [layout.train, layout.val])
+    training, *others = accept(reading, data.on_bad_data, refused)
     if training.annotations.num_objects == 0:
         raise DataError(f"{layout.train.annotations}: no picture has an object: there is nothing to learn")
-    validation = None if layout.val is None else read_coco(layout.val.annotations, layout.val.images)
+    validation = others[0] if others else None
     if validation is not None and validation.label_map != training.label_map:
         raise DataError(
             f"{validation.path}: its categories ({_list(validation.label_map)}) are not those of "
             f"{training.path} ({_list(training.label_map)}); list the same in both"
         )
-    return Splits(training, validation)
+    return Splits(training, validation, reading)
 
 
 def _list(label_map: LabelMap) -> str:
@@ -163,13 +176,19 @@ def _fit(
     if run.standing.step:
         _print(console, f"going on after step {run.standing.step}")
     first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
-    loader = build_train_loader(splits.train, config.data, config.model, config.train.seed, first, last)
+    loader = build_train_loader(
+        splits.train, config.data, config.model, config.train.seed, first, last, lambda why: _tell_drop(display, why)
+    )
     judge = None if splits.val is None or not judged else _judge(config, splits.val, device, display)
     with contextlib.closing(run), display:
         train(objective, loader, learner, plan, run, judge)
     if judge is not None:
         _print(console, f"best: step {run.standing.best_step}")
         console.print(metric_table(run.best_metrics(), config.train.max_dets))
+
+
+def _tell_drop(display: TrainingDisplay, why: DataError) -> None:
+    display.note(f"left out of its batch: {why}")
 
 
 def _judge(config: Config, dataset: CocoDataset, device: torch.device, display: TrainingDisplay) -> Judge:

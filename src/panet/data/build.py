@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -19,6 +19,7 @@ from panet.data.transforms import (
     HorizontalFlip,
     RandomCrop,
     ResizeShortSide,
+    Sample,
     ScaleJitter,
     Transform,
     VerticalFlip,
@@ -34,12 +35,23 @@ _T = TypeVar("_T")
 
 
 def build_train_loader(
-    dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, start_step: int, num_steps: int
+    dataset: CocoDataset,
+    data: DataConfig,
+    model: ModelConfig,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    on_drop: Callable[[DataError], None] | None = None,
 ) -> DataLoader[Batch]:
-    """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone."""
+    """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone.
+
+    A picture that can no longer be read is an error, or, with data.on_bad_data = skip, left out of its batch; no other
+    takes its place, `on_drop` is told, and only a batch without any picture is an error.
+    """
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed, _build_cache(dataset, data))
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
-    return _build_loader(_batches(samples, model), sampler, data.workers)
+    make = _batches(samples, model, skip=data.on_bad_data == "skip")
+    return _build_loader(make, sampler, data.workers, on_drop)
 
 
 def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
@@ -52,7 +64,7 @@ def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) ->
 def build_view_loader(dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int) -> DataLoader[Views]:
     """Load the views of every picture, one picture at a time, in the file's order."""
     maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
-    return _build_loader(ViewDataset(dataset, maker), _InOrder(len(dataset)), workers)
+    return _build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset)), workers)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
@@ -66,21 +78,41 @@ def build_normalise(model: ModelConfig) -> Normalise:
     return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr", unit=model.arithmetic == "torchvision")
 
 
-def _batches(samples: SampleDataset, model: ModelConfig) -> Callable[[list[Key]], Batch]:
-    return partial(_make_batch, samples, build_normalise(model))
+def _batches(samples: SampleDataset, model: ModelConfig, skip: bool = False) -> "Callable[[list[Key]], _Made[Batch]]":
+    return partial(_make_batch, samples, build_normalise(model), skip)
 
 
-def _make_batch(samples: SampleDataset, normalise: Normalise, keys: list[Key]) -> Batch:
-    return collate([samples[key] for key in keys], normalise)
+class _Made(NamedTuple, Generic[_T]):
+    """What was made, and why some pictures are not in it."""
+
+    batch: _T
+    dropped: tuple[DataError, ...] = ()
 
 
-class _Caught(Dataset[_T | DataError]):
+def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: list[Key]) -> _Made[Batch]:
+    read: list[Sample] = []
+    dropped: list[DataError] = []
+    for key in keys:
+        try:
+            read.append(samples[key])
+        except DataError as error:
+            if not skip or (len(dropped) == len(keys) - 1):
+                raise
+            dropped.append(error)
+    return _Made(collate(read, normalise), tuple(dropped))
+
+
+def _make_views(dataset: ViewDataset, keys: list[Key]) -> _Made[Views]:
+    return _Made(dataset(keys))
+
+
+class _Caught(Dataset[_Made[_T] | DataError]):
     """What `make` makes of keys; an error is handed over as a value, to be raised in the main process."""
 
-    def __init__(self, make: Callable[[list[Key]], _T]) -> None:
+    def __init__(self, make: Callable[[list[Key]], _Made[_T]]) -> None:
         self._make = make
 
-    def __getitem__(self, keys: list[Key]) -> _T | DataError:
+    def __getitem__(self, keys: list[Key]) -> _Made[_T] | DataError:
         try:
             return self._make(keys)
         except DataError as error:
@@ -90,14 +122,19 @@ class _Caught(Dataset[_T | DataError]):
 class _Loader(DataLoader[_T]):
     """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
 
+    on_drop: Callable[[DataError], None] | None = None
+
     def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
         error: DataError | None = None
         batches = super().__iter__()
-        for batch in batches:
-            if isinstance(batch, DataError):
-                error = batch
+        for made in batches:
+            if isinstance(made, DataError):
+                error = made
                 break
-            yield batch
+            if self.on_drop is not None:
+                for reason in made.dropped:
+                    self.on_drop(reason)
+            yield made.batch
         if error is not None:
             # Stop the workers now: held by the error's traceback, each would cost five seconds when collected.
             self._iterator = None
@@ -116,8 +153,13 @@ class _InOrder(Sampler[list[Key]]):
         return ([(0, index)] for index in range(self._num_images))
 
 
-def _build_loader(make: Callable[[list[Key]], _T], sampler: Sampler[list[Key]], workers: int) -> DataLoader[_T]:
-    return _Loader(
+def _build_loader(
+    make: Callable[[list[Key]], _Made[_T]],
+    sampler: Sampler[list[Key]],
+    workers: int,
+    on_drop: Callable[[DataError], None] | None = None,
+) -> DataLoader[_T]:
+    loader: _Loader[_T] = _Loader(
         _Caught(make),  # type: ignore[arg-type]  # errors are taken out in __iter__
         batch_size=None,
         sampler=sampler,
@@ -126,6 +168,8 @@ def _build_loader(make: Callable[[list[Key]], _T], sampler: Sampler[list[Key]], 
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else making an iterator would draw from the global one
     )
+    loader.on_drop = on_drop
+    return loader
 
 
 def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:

@@ -11,7 +11,7 @@ from typing import Any
 
 from panet.data.annotations import AnnotationTable, ObjectRecord
 from panet.data.documents import read_json
-from panet.data.findings import Findings, Id, name_row
+from panet.data.findings import Findings
 from panet.data.folders import PictureFolder
 from panet.data.image_table import ImageTable
 from panet.data.images import printable
@@ -106,11 +106,11 @@ def read_coco(
     inspect = partial(inspect_picture, decode=decode)
     images = _read_images(outline.images, PictureFolder(images_dir), inspect, findings)
     objects = _read_objects(outline, images, findings)
-    if not images:
-        findings.stop("no-usable-picture", f"none of its {len(outline.images)} images can be used")
     problems = tuple(findings.problems)
     if on_bad_data == "strict" and any(problem.outcome is not Outcome.WARN for problem in problems):
         raise BadDataError(problems)
+    if not images:
+        findings.stop("no-usable-picture", f"none of its {len(outline.images)} images can be used")
     sizes = [(image.height, image.width) for image in images]
     table = AnnotationTable([objects[image.id] for image in images], sizes)
     num_listed = (len(outline.images), len(outline.annotations))
@@ -123,16 +123,15 @@ def _read_images(
     images: list[ImageRecord] = []
     owners: dict[Path, str] = {}
     for place, row in enumerate(rows):
-        label, number = name_row("image", row.get("id") if isinstance(row, dict) else None, place)
-        note = partial(findings.add, Outcome.WARN, place=label, image_id=number)
+        note = partial(findings.add_row, Outcome.WARN, "images", place, row)
         try:
             image = read_image_record(row, folder, inspect, note)
-        except RowError as refusal:
-            findings.add(Outcome.DROP_IMG, refusal.rule, str(refusal), label, image_id=number)
+        except RowError as error:
+            findings.add_row(Outcome.DROP_IMG, "images", place, row, error.rule, str(error))
             continue
         if image.path in owners:
             note("picture-listed-twice", f"{image.file_name} is also the picture of {owners[image.path]}")
-        owners.setdefault(image.path, label)
+        owners.setdefault(image.path, f"images[{place}]")
         images.append(image)
     return images
 
@@ -145,19 +144,18 @@ def _read_objects(
     objects: dict[int | str, list[ObjectRecord]] = {image.id: [] for image in images}
     met: set[int | str] = set()
     for place, row in enumerate(outline.annotations):
-        label, number = name_row("annotation", row.get("id") if isinstance(row, dict) else None, place)
-        image_id: Id = None
+        note = partial(findings.add_row, Outcome.WARN, "annotations", place, row)
         try:
-            row, image_id = _read_owner(row, outline.image_ids)
+            entries, image_id = _read_owner(row, outline.image_ids)
             if image_id not in by_id:
                 continue  # the picture's own problem is reported already
-            note = partial(findings.add, Outcome.WARN, place=label, image_id=image_id, annotation_id=number)
-            record = read_object(row, by_id[image_id], labels, note)
+            record = read_object(entries, by_id[image_id], labels, note)
             objects[image_id].append(record._replace(row=place))
-        except RowError as refusal:
-            findings.add(Outcome.DROP_ANN, refusal.rule, str(refusal), label, image_id=image_id, annotation_id=number)
+        except RowError as error:
+            findings.add_row(Outcome.DROP_ANN, "annotations", place, row, error.rule, str(error))
             continue
-        if number is None:
+        number = entries.get("id")
+        if not is_id(number):
             note("annotation-without-id", "has no id; it gets one of its own")
         elif number in met:
             note("annotation-id-repeated", "another annotation has this id too; each gets one of its own")

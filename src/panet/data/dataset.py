@@ -18,6 +18,7 @@ from torchvision import tv_tensors
 from panet.data.annotations import ImageAnnotations
 from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
+from panet.data.contract import assert_sound
 from panet.data.images import printable, read_image
 from panet.data.records import ImageRecord
 from panet.data.transforms import ResizeShortSide, Sample, Transform, View, ViewRule, apply_view
@@ -45,6 +46,7 @@ class SampleDataset(Dataset[Sample]):
     ) -> None:
         self._images = dataset.images
         self._annotations = dataset.annotations
+        self._num_classes = len(dataset.label_map)
         self._view_rule = view_rule
         self._transforms = tuple(transforms)
         self._seed = seed
@@ -76,6 +78,7 @@ class SampleDataset(Dataset[Sample]):
         )
         for transform in self._transforms:
             sample = transform(sample, generator)
+        assert_sound(sample, self._num_classes)
         return sample
 
     def _show(self, record: ImageRecord, view: View) -> Tensor:

@@ -6,9 +6,9 @@ from panet.data.images import printable
 from panet.data.problems import BadDataError, Outcome, Problem
 from panet.data.records import is_id
 
-__all__ = ["Findings", "Id", "name_row"]
+__all__ = ["Findings", "name_row"]
 
-Id = int | str | None
+_LONGEST = 100  # characters of an id that are shown
 
 
 class Findings:
@@ -22,31 +22,35 @@ class Findings:
         self.file = file
         self.problems: list[Problem] = []
 
-    def add(
-        self,
-        outcome: Outcome,
-        rule: str,
-        why: str,
-        place: str = "",
-        *,
-        image_id: Id = None,
-        annotation_id: Id = None,
-    ) -> None:
-        """Take a problem; the arguments are those of `Problem`."""
-        self.problems.append(Problem(outcome, rule, self.file, place, printable(why), image_id, annotation_id))
+    def add_row(self, outcome: Outcome, rows: str, place: int, row: object, rule: str, why: str) -> None:
+        """Take a problem of a row: it is named by its id, or else by its place.
+
+        Args:
+            outcome: what becomes of the row.
+            rows: "images" or "annotations".
+            place: of the row among them.
+            row: itself.
+            rule: which check found it.
+            why: what is wrong.
+        """
+        entries = row if isinstance(row, dict) else {}
+        number, image_id = (entries.get(key) if is_id(entries.get(key)) else None for key in ("id", "image_id"))
+        where = name_row(rows, place, row)
+        if rows == "images":
+            image_id, number = number, None
+        self.problems.append(Problem(outcome, rule, self.file, where, printable(why), image_id, number))
 
     def warn(self, rule: str, why: str, place: str = "") -> None:
         """Take a warning of the file as a whole, or of a place in it."""
-        self.add(Outcome.WARN, rule, why, place)
+        self.problems.append(Problem(Outcome.WARN, rule, self.file, place, printable(why)))
 
     def stop(self, rule: str, why: str, place: str = "") -> NoReturn:
         """Give up: the file cannot be used."""
-        self.add(Outcome.FATAL, rule, why, place)
+        self.problems.append(Problem(Outcome.FATAL, rule, self.file, place, printable(why)))
         raise BadDataError(self.problems)
 
 
-def name_row(kind: str, number: object, place: int) -> tuple[str, Id]:
-    """Name a row of `images` or `annotations` by its id, else by its place; give the id too, None if there is none."""
-    if is_id(number):
-        return printable(f"{kind} {number}")[:100], number
-    return f"{kind}s[{place}]", None
+def name_row(rows: str, place: int, row: object) -> str:
+    """Name a row of "images" or "annotations": "annotation 4711" by its id, else "annotations[3]" by its place."""
+    number = row.get("id") if isinstance(row, dict) else None
+    return printable(f"{rows.removesuffix('s')} {number}")[:_LONGEST] if is_id(number) else f"{rows}[{place}]"

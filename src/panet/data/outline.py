@@ -51,7 +51,7 @@ def read_outline(document: object, images_dir: Path, findings: Findings) -> Outl
     if not images:
         findings.stop("no-images", "lists no images")
     if not annotations:
-        findings.warn("no-annotations", "lists no annotations: there is nothing to learn or to find")
+        findings.warn("no-annotations", "lists no annotations; nothing can be learnt from it")
     return Outline(images, annotations, label_map, _read_ids(images, findings))
 
 
@@ -103,7 +103,7 @@ def _read_ids(rows: Sequence[object], findings: Findings) -> frozenset[int | str
         if not is_id(number):
             continue
         if number in places:
-            why = f"its id {number!r:.60} is also that of images[{places[number]}]; annotations need one picture each"
+            why = f"its id {number!r:.60} is also that of images[{places[number]}]; ids must differ"
             findings.stop("image-id-repeated", why, f"images[{place}]")
         places[number] = place
     return frozenset(places)

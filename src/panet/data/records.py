@@ -51,7 +51,7 @@ def read_image_record(
         raise RowError("image-without-name", "has no file_name")
     height, width = _read_side(row, "height"), _read_side(row, "width")
     if height * width > MAX_PIXELS:
-        why = f"{width:.6g} x {height:.6g} pixels: a picture may have at most {MAX_PIXELS}; tile it first"
+        why = f"{width} x {height} pixels: a picture may have at most {MAX_PIXELS}; tile it first"
         raise RowError("image-too-large", why)
     path = folder.find(file_name)
     try:

@@ -14,6 +14,7 @@ from panet.data.coco import CocoDataset
 from panet.data.findings import name_row
 from panet.data.images import printable
 from panet.data.problems import Outcome, Problem
+from panet.data.records import is_id
 from panet.doctor.rules import RULES
 
 __all__ = ["Finding", "Part", "Points"]
@@ -86,14 +87,14 @@ class Part:
     def image_rows(self) -> dict[int | str, Mapping[str, Any]]:
         """Map ids of pictures to the file's rows."""
         rows = self.document["images"]
-        return {row["id"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), int | str)}
+        return {row["id"]: row for row in rows if isinstance(row, dict) and is_id(row.get("id"))}
 
     @cached_property
     def rows_by_label(self) -> dict[str, list[int]]:
         """Map "annotation 4711", "annotations[3]" to places in the file's list of annotations."""
         labels: dict[str, list[int]] = defaultdict(list)
         for place, row in enumerate(self.document["annotations"]):
-            labels[name_row("annotation", row.get("id") if isinstance(row, dict) else None, place)[0]].append(place)
+            labels[name_row("annotations", place, row)].append(place)
         return labels
 
     def rows(self, image: int) -> list[Mapping[str, Any]]:
@@ -117,8 +118,9 @@ class Part:
             image_id, place = record.id, printable(record.file_name)
             if objects:
                 row = int(self.dataset.annotations[image].rows[objects[0]])
-                label, annotation_id = name_row("annotation", self.document["annotations"][row].get("id"), row)
-                place = f"{label} in {place}"
+                entries = self.document["annotations"][row]
+                annotation_id = entries.get("id") if is_id(entries.get("id")) else None
+                place = f"{name_row('annotations', row, entries)} in {place}"
         file = printable(self.dataset.path)
         problem = Problem(RULES[rule].outcome, rule, file, place, printable(why), image_id, annotation_id)
         return Finding(problem, self.name, image, tuple(objects), **shown)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from panet.data.annotations import AnnotationTable, ImageAnnotations
+from panet.data.findings import name_row
 from panet.data.images import printable
 from panet.data.objects import read_object
 from panet.data.problems import Outcome, RowError
@@ -124,9 +125,7 @@ def _measure(objects: ImageAnnotations) -> list[_Measured]:
 def _correct(row: Mapping[str, Any], place: int, picture: str, mask: _Measured, changes: list[Change]) -> Row:
     """Copy a row, with the box and area of its mask where its own are missing or wrong."""
     kept = _copy(row)
-    number = row.get("id")
-    name = printable(f"annotation {number}" if number is not None else f"annotations[{place}]")
-    name = f"{name} in {printable(picture)}"
+    name = f"{name_row('annotations', place, row)} in {printable(picture)}"
     if row.get("bbox") is None or mask.box_is_off:
         kept["bbox"] = mask.box
         rule = "box-missing" if row.get("bbox") is None else "box-not-the-masks"
@@ -156,7 +155,7 @@ def _read_again(part: Part, number: int | str, size: Size, changes: list[Change]
         try:
             found = read_object(row, record, labels, lambda *_: None)
         except RowError as error:
-            changes.append(Change(error.rule, printable(f"annotation {row.get('id')}"), f"left out: {error}"))
+            changes.append(Change(error.rule, name_row("annotations", place, row), f"left out: {error}"))
             continue
         objects = AnnotationTable([[found]], [size])[0]
         kept[place] = _correct(row, place, file_name, _measure(objects)[0], changes)

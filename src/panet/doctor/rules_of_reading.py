@@ -10,6 +10,13 @@ _NO_PICTURE, _NO_ANNOTATION = "leaves the picture out", "leaves the annotation o
 _RENUMBER, _OWN_BOX = "numbers all annotations 1, 2, 3 ...", "stores the mask's box"
 
 RULES_OF_READING: dict[str, Rule] = {
+    "json-missing": Rule(FATAL, "the file does not exist", "there is nothing to read", "correct its name"),
+    "json-unreadable": Rule(FATAL, "the file cannot be read", "there is nothing to read", "see the reason given"),
+    "json-not-text": Rule(FATAL, "the file is no UTF-8 text", "JSON is UTF-8", "save it as UTF-8"),
+    "json-broken": Rule(FATAL, "the file is broken JSON", "nothing of it can be trusted", "write it again"),
+    "json-too-deep": Rule(FATAL, "the JSON is nested too deeply", "annotations never are", "give another file"),
+    "json-repeated-key": Rule(FATAL, "a key occurs twice", "one of its two values would be lost", "keep one"),
+    "json-long-number": Rule(FATAL, "a number is too long", "no tool can read it", "correct the number"),
     "not-coco": Rule(
         FATAL,
         "the file is no COCO instance annotations",

@@ -16,12 +16,21 @@ from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
 
-__all__ = ["check_begun", "check_same", "create_folder", "find_run", "newest_run", "read_run_config", "write_facts"]
+__all__ = [
+    "check_begun",
+    "check_outside",
+    "check_same",
+    "create_folder",
+    "find_run",
+    "newest_run",
+    "read_run_config",
+    "write_facts",
+]
 
 _CONFIG = "config.yaml"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
-# What does not change what a step computes, or may have moved.
-_FREE = ("data.workers", "data.cache_dir", "data.cache_gb", "data.root", "train.device")
+# What does not change what a step computes, or may have moved. A strict run goes on past a picture that rots: skip.
+_FREE = ("data.workers", "data.cache_dir", "data.cache_gb", "data.root", "data.on_bad_data", "train.device")
 
 
 def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path:
@@ -106,6 +115,18 @@ def check_begun(folder: Path) -> None:
     """
     if not any(folder.glob("checkpoint/step-*.safetensors")):
         raise ConfigError(f"{folder}: ended before its first checkpoint: start it anew with --overwrite")
+
+
+def check_outside(folder: Path, root: Path) -> None:
+    """See that a folder to write to is not below the data set's.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if folder.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"{folder}: lies in the data set's folder {root}, where nothing is written; choose another --output-root"
+        )
 
 
 def check_same(folder: Path, new: Config) -> None:

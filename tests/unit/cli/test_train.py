@@ -198,7 +198,8 @@ def test_a_random_backbone_that_is_frozen_is_warned_of(shapes: Path, capsys) -> 
         (["DATA", "--set", "model.num_classes=3"], "model.num_classes: is 3, but the data set has 4"),
         (["DATA", "--reset-head"], "--reset-head: goes with --init"),
         (["DATA", "--init", "none.safetensors"], "none.safetensors: no such model file"),
-        (["DATA", "--output-root", "DATA/train.json"], "train.json: is a file; choose another --output-root"),
+        (["DATA", "--output-root", "taken"], "taken: is a file; choose another --output-root"),
+        (["DATA", "--output-root", "DATA/runs"], "lies in the data set's folder"),
         (["--resume"], "runs: holds no run to resume"),
         (["--resume", "--overwrite"], "--resume: does not go with --overwrite"),
         (["--resume", "--init", "a.safetensors"], "--resume: does not go with --init"),
@@ -207,6 +208,7 @@ def test_a_random_backbone_that_is_frozen_is_warned_of(shapes: Path, capsys) -> 
 def test_a_wrong_turn_is_told_in_one_line_and_leaves_nothing(
     shapes: Path, here: Path, capsys, arguments: list[str], message: str
 ) -> None:
+    (here / "taken").touch()
     assert run(["train", *(word.replace("DATA", str(shapes)) for word in arguments)]) == 2
     assert message in refusal(capsys)
     assert list(here.glob("runs/*")) == []
@@ -241,4 +243,6 @@ def test_a_train_part_without_objects_is_refused(shapes: Path, here: Path, capsy
     document = json.loads((here / "data" / "train.json").read_text())
     (here / "data" / "train.json").write_text(json.dumps({**document, "annotations": []}))
     assert train("data") == 2
-    assert "no picture has an object: there is nothing to learn" in refusal(capsys)
+    warning, error = capsys.readouterr().err.splitlines()
+    assert "warning: data/train.json: lists no annotations" in warning
+    assert "error: data/train.json: no picture has an object: there is nothing to learn" in error

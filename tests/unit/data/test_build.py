@@ -83,7 +83,7 @@ def test_workers_change_nothing(shapes):
 def test_a_loader_can_be_sent_to_a_spawned_worker(shapes):
     dataset = build_train_loader(shapes, DATA, MODEL, 0, 0, 1).dataset
     again = pickle.loads(pickle.dumps(dataset))
-    assert_equal([again[[(0, 1), (2, 3)]]], [dataset[[(0, 1), (2, 3)]]])
+    assert_equal([again[[(0, 1), (2, 3)]].batch], [dataset[[(0, 1), (2, 3)]].batch])
 
 
 def tensors_of(table):
@@ -265,3 +265,25 @@ def test_a_legacy_model_is_tested_on_pictures_resized_as_it_predicts(shapes):
     assert modern.images.factors is None
     assert modern.images.sizes == batch.images.sizes
     assert not torch.equal(modern.images.tensor, batch.images.tensor)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_rots_on_the_way_ends_a_strict_run_and_is_left_out_of_a_lenient_one(shapes, workers):
+    lenient = DATA.model_copy(update={"on_bad_data": "skip", "batch_size": 5, "workers": workers})
+    whole = train_batches(shapes, lenient, num_steps=2)
+    shapes.images[3].path.write_bytes(b"rot")
+    dropped = []
+    loader = build_train_loader(shapes, lenient, MODEL, 0, 0, 2, dropped.append)
+    for batch, other in zip(loader, whole, strict=True):
+        assert batch.image_ids == [number for number in other.image_ids if number != shapes.images[3].id]
+    [error] = dropped
+    assert str(shapes.images[3].path) in str(error)
+    with pytest.raises(DataError, match="is no picture"):
+        train_batches(shapes, lenient.model_copy(update={"on_bad_data": "strict"}), num_steps=2)
+
+
+def test_a_batch_without_any_picture_is_an_error(shapes):
+    for image in shapes.images:
+        image.path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        train_batches(shapes, DATA.model_copy(update={"on_bad_data": "skip"}), num_steps=1)

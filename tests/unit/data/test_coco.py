@@ -9,6 +9,7 @@ from pycocotools import mask as oracle
 
 from panet.data.coco import read_coco
 from panet.data.layout import find_layout
+from panet.data.problems import Outcome
 from panet.errors import DataError
 from panet.ops.rle import decode
 
@@ -59,6 +60,7 @@ def test_objects_lie_with_their_picture_in_the_files_order(read):
     rows = [annotation(5, image_id=7), annotation(6, image_id="x", bbox=[0, 0, 2, 2]), annotation(7, image_id=7)]
     dataset = read(images=[image("x"), image(7, "sub/b c.png")], annotations=rows)
     assert [len(dataset.annotations[i]) for i in range(2)] == [1, 2]
+    assert [dataset.annotations[i].rows.tolist() for i in range(2)] == [[1], [0, 2]]
     assert dataset.images[1].path.name == "b c.png"
     assert dataset.annotations[0].stored_boxes.tolist() == [[0, 0, 2, 2]]
     with pytest.raises(IndexError):
@@ -208,13 +210,15 @@ def test_all_problems_are_collected_and_the_first_is_told(read):
         )
     assert str(caught.value).endswith("(and 1 more problems)")
     first, second = caught.value.problems
-    assert "image 2: missing.png is not in" in first
-    assert "annotation 3: box [0, 0, 0, 0] has no area" in second
+    assert "image 2: missing.png is not in" in str(first)
+    assert "annotation 3: box [0, 0, 0, 0] has no area" in str(second)
+    assert (first.outcome, second.outcome) == (Outcome.DROP_IMG, Outcome.DROP_ANN)
+    assert (first.image_id, second.image_id, second.annotation_id) == (2, 1, 3)
     assert "\n" not in str(caught.value)
 
 
 def test_two_images_of_one_id_are_refused(read):
-    with pytest.raises(DataError, match=r"image 1: its id is also that of a\.png"):
+    with pytest.raises(DataError, match=r"images\[1\]: its id 1 is also that of images\[0\]"):
         read(images=[image(), image(1, "sub/b c.png")])
 
 

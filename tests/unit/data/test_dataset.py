@@ -135,15 +135,16 @@ def test_generators_are_the_same_on_every_machine():
     assert drawn == [395740611, 974730915, 798216050]
 
 
-def test_a_picture_of_another_size_than_stated_is_named(tmp_path):
+def test_a_picture_that_has_another_size_than_before_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     Image.fromarray(np.zeros((6, 9, 3), dtype=np.uint8)).save(tmp_path / "images" / "a.png")
     document = {
-        "images": [{"id": 1, "file_name": "a.png", "height": 9, "width": 6}],
+        "images": [{"id": 1, "file_name": "a.png", "height": 6, "width": 9}],
         "annotations": [],
         "categories": [{"id": 1, "name": "cell"}],
     }
     (tmp_path / "train.json").write_text(json.dumps(document))
     dataset = read_coco(tmp_path / "train.json", tmp_path / "images")
-    with pytest.raises(DataError, match=r"a\.png: is 9 x 6 px upright, but its annotations are for 6 x 9"):
+    Image.fromarray(np.zeros((9, 6, 3), dtype=np.uint8)).save(tmp_path / "images" / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is 6 x 9 px upright, but its annotations are for 9 x 6"):
         SampleDataset(dataset, ResizeShortSide((8,), 20), [], seed=0)[0, 0]

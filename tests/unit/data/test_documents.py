@@ -14,11 +14,12 @@ def test_a_byte_order_mark_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", r"broken JSON at line 1 column 1"),
+        (b"", r"is empty; write the file again"),
         (b'{\n "a": [1, 2', r"broken JSON at line 2 column 12"),
         (b'{"a": [1,]}', r"broken JSON at line 1 column (9|10)"),
         ('{"a": 1}'.encode("utf-16"), r"is not UTF-8 text \(byte 0\)"),
-        (b"\x1f\x8b\x08\x00\x00", r"is not UTF-8 text \(byte 1\)"),
+        (b"\x1f\x8b\x08\x00\x00", r"is gzip, not JSON"),
+        (b"\xe9", r"is not UTF-8 text \(byte 0\)"),
         (b"[" * 100_000, r"nested too deeply"),
         (b'{"images": [], "images": []}', r"key 'images' occurs twice"),
         (b"9" * 5000, r"number too long"),
@@ -34,5 +35,5 @@ def test_a_file_that_is_no_json_is_refused_with_its_reason(tmp_path, content, wh
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"b\.json: no such file"):
         read_json(tmp_path / "b.json")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder, not a JSON file"):
         read_json(tmp_path)
