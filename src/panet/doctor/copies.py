@@ -34,7 +34,10 @@ def find_same_files(parts: Sequence[Part]) -> Iterator[Finding]:
     by_length: dict[int, list[tuple[Part, int]]] = defaultdict(list)
     for part in parts:
         for image, record in enumerate(part.dataset.images):
-            by_length[record.path.stat().st_size].append((part, image))
+            try:
+                by_length[record.path.stat().st_size].append((part, image))
+            except OSError:  # it was there when the annotations were read; decoding tells
+                continue
     for group in by_length.values():
         if len(group) > 1:
             yield from _compare_files(group)

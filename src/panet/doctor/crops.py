@@ -1,7 +1,6 @@
 """A finding as a small picture: a crop with the mask's outline, the stored box and what else shows it."""
 
 import io
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from panet.data.dataset import read_record
 from panet.data.images import read_image
-from panet.doctor.parts import Finding, Part
+from panet.doctor.parts import Finding, Part, Points
 from panet.ops.rle import decode_window
 
 __all__ = ["draw_finding"]
@@ -64,29 +63,35 @@ def _draw(part: Part, finding: Finding, image: int | None) -> Image.Image:
 
 def _region(part: Part, finding: Finding, image: int | None, width: int, height: int) -> Region:
     """Choose what is shown: the objects with all that is drawn of them, else the whole picture."""
-    corners = [np.array(points, dtype=np.float64) for points in finding.outlines]
-    corners += [np.array([spot]) for spot in finding.spots]
-    if finding.objects and image is not None:
+    size = np.array([width, height], dtype=np.float64)
+    drawn = _corners(part, finding, image)
+    if finding.frame is not None or finding.twin is not None or not len(drawn):
+        frame = np.array(finding.frame or (0, 0), dtype=np.float64)
+        low, high = np.zeros(2), np.minimum(np.maximum(size, frame), 2 * size)
+        margin = 0.0 if finding.frame is None else _LEAST
+        return -margin, -margin, high[0] + margin, high[1] + margin
+    span = np.concatenate(list(finding.outlines) or [drawn])
+    low, high = drawn.min(axis=0), drawn.max(axis=0)
+    if (low >= size).any() or (high <= 0).any():  # nothing of it lies in the picture: show where it is
+        low, high = np.minimum(low, 0), np.maximum(high, size)
+    margin = _LEAST + _MARGIN * float((high - low).max())
+    # A margin within the picture, and beyond it only as far as an outline goes; never farther than its own size.
+    beyond = _LEAST if finding.outlines else 0.0
+    low = np.maximum(low - margin, np.minimum(span.min(axis=0) - beyond, 0) if finding.outlines else 0)
+    high = np.minimum(high + margin, np.maximum(span.max(axis=0) + beyond, size) if finding.outlines else size)
+    low, high = np.floor(np.maximum(low, -size)), np.ceil(np.minimum(high, 2 * size))
+    return float(low[0]), float(low[1]), float(max(high[0], low[0] + 1)), float(max(high[1], low[1] + 1))
+
+
+def _corners(part: Part, finding: Finding, image: int | None) -> Points:
+    """Give (N, 2) corners of all that is drawn: outlines, spots, masks' and stored boxes."""
+    corners = [*finding.outlines, *(np.array([spot]) for spot in finding.spots), np.empty((0, 2))]
+    if image is not None:
         objects = part.dataset.annotations[image]
         for i in finding.objects:
             stored = objects.stored_boxes[i]
             corners += [objects.boxes[i].reshape(2, 2), np.array([stored[:2], stored[:2] + stored[2:]])]
-    if not corners or finding.twin is not None or finding.frame is not None:
-        corners = [np.array([[0, 0], [width, height]], dtype=np.float64)]
-        if finding.frame is not None:
-            corners.append(np.array([finding.frame], dtype=np.float64))
-        margin = 0.0 if finding.frame is None else _LEAST
-    else:
-        span = np.concatenate(corners)
-        margin = _LEAST + _MARGIN * float((span.max(axis=0) - span.min(axis=0)).max())
-    points = np.concatenate(corners)
-    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
-    if not finding.outlines and finding.frame is None:
-        low, high = np.maximum(low, 0), np.minimum(high, (width, height))
-    low, high = np.maximum(low, (-width, -height)), np.minimum(high, (2 * width, 2 * height))
-    if (high - low).min() < 1:  # all of it lies far outside
-        return 0.0, 0.0, float(width), float(height)
-    return math.floor(low[0]), math.floor(low[1]), math.ceil(high[0]), math.ceil(high[1])
+    return np.concatenate(corners).astype(np.float64)
 
 
 def _cut(pixels: Pixels, region: Region, scale: float, size: tuple[int, int]) -> Image.Image:

@@ -63,7 +63,7 @@ def check_place(path: Path, guarded: Iterable[Path], overwrite: bool) -> None:
     """
     name = printable(path)
     for folder in guarded:
-        if path.resolve().is_relative_to(folder.resolve()):
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
             raise DataError(
                 f"{name}: lies in the data set {printable(folder)}, where nothing is written; choose another"
             )

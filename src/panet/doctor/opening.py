@@ -1,6 +1,7 @@
 """A data set's files -> its parts, and the problems of reading as findings that can be drawn."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from panet.data.coco import read_coco
 from panet.data.documents import read_json
+from panet.data.images import printable
 from panet.data.layout import Split
 from panet.data.problems import BadDataError, Outcome, Problem
 from panet.doctor.outlines import polygons_of
@@ -49,14 +51,15 @@ def show_problems(part: Part) -> Iterator[Finding]:
 
 def _show_size(part: Part, problem: Problem) -> Finding:
     """Show the outlines of a picture in the frame that is stated and is not its own."""
-    row = part.image_rows[problem.image_id] if problem.image_id is not None else {}
+    assert problem.image_id is not None  # it is read before the size
+    row = part.image_rows[problem.image_id]
     try:
         exact, path, _ = explain_size(part, problem, row)
     except DataError:  # the file has changed since it was read
         return Finding(problem, part.name)
     annotations = part.document["annotations"]
-    own = [other for other in annotations if isinstance(other, dict) and other.get("image_id") == problem.image_id]
-    outlines = [outline for other in own for outline in drawable_outlines(other)]
+    rows = part.rows_by_image.get(row["id"], [])
+    outlines = [outline for place in rows for outline in drawable_outlines(annotations[place])]
     frame = int(row["width"]), int(row["height"])
     return Finding(exact, part.name, outlines=tuple(outlines[:_MOST_OUTLINES]), frame=frame, picture=Path(path))
 
@@ -66,6 +69,8 @@ def _show_annotation(part: Part, problem: Problem) -> Finding:
     assert problem.image_id is not None
     image = part.places[problem.image_id]
     rows = part.rows_by_label.get(problem.place, [])
+    name = printable(part.dataset.images[image].file_name)
+    problem = replace(problem, place=f"{problem.place} in {name}")
     if problem.outcome is Outcome.WARN:
         kept = part.dataset.annotations[image].rows.tolist()
         return Finding(problem, part.name, image, tuple(kept.index(row) for row in rows if row in kept)[-1:])

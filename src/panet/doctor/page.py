@@ -115,14 +115,14 @@ def _section(diagnosis: Diagnosis, name: str, findings: Sequence[Finding]) -> st
     rule = rule_of(findings[0].problem)
     texts = {"Why it matters": rule.matters, "What to do": rule.remedy, "--fix": rule.fix or "changes nothing here"}
     told = "".join(f"<dt>{title}</dt><dd>{escape(text)}</dd>" for title, text in texts.items())
+    head = f"{escape(rule.title)} <code>{escape(name)}</code> {_chip(findings[0])} <span>{len(findings):,}</span>"
     crops = _crops(diagnosis, findings)
-    return (
-        f'<section class="card rule" id="{escape(name)}"><h3>{escape(rule.title)} <code>{escape(name)}</code> '
-        f"{_chip(findings[0])} <span>{len(findings):,}</span></h3><dl>{told}</dl>{crops}{_list(findings)}</section>"
-    )
+    shown = f'{_key(findings)}<div class="crops">{"".join(crops)}</div>' if crops else ""
+    words = _list(diagnosis, findings, is_open=not crops) if len(crops) < len(findings) else ""
+    return f'<section class="card rule" id="{escape(name)}"><h3>{head}</h3><dl>{told}</dl>{shown}{words}</section>'
 
 
-def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
+def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> list[str]:
     shown: list[str] = []
     for finding in _by_turns(findings):
         if not finding.can_be_drawn or len(shown) == CROPS:
@@ -131,15 +131,13 @@ def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
             crop = draw_finding(finding, diagnosis.parts)
         except DataError:  # it cannot be shown; the list has it in words
             continue
-        where, why = escape(_where(finding)), escape(finding.problem.why)
+        where, why = escape(_where(finding)), escape(_why(diagnosis, finding))
         source = base64.b64encode(crop).decode()
         shown.append(
             f'<figure><div class="frame"><img alt="{where}" src="data:image/jpeg;base64,{source}"></div>'
             f"<figcaption><b>{where}</b>{why}</figcaption></figure>"
         )
-    if not shown:
-        return ""
-    return f'{_key(findings)}<div class="crops">{"".join(shown)}</div>'
+    return shown
 
 
 def _by_turns(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -155,7 +153,7 @@ def _key(findings: Sequence[Finding]) -> str:
     """Tell what the colours of the crops mean."""
     first = findings[0]
     entries = {}
-    if first.twin is None and first.frame is None:
+    if first.twin is None and first.frame is None and not first.is_refused:
         entries["mask"] = "mask"
     if first.objects:
         entries["stored"] = "stored box"
@@ -171,16 +169,28 @@ def _key(findings: Sequence[Finding]) -> str:
     return f'<p class="key">{colours}</p>'
 
 
-def _list(findings: Sequence[Finding]) -> str:
-    rows = "".join(f"<li><b>{escape(_where(f))}</b> {escape(f.problem.why)}</li>" for f in findings[:_LISTED])
+def _list(diagnosis: Diagnosis, findings: Sequence[Finding], is_open: bool) -> str:
+    rows = "".join(
+        f"<li><b>{escape(_where(finding))}</b> {escape(_why(diagnosis, finding))}</li>"
+        for finding in findings[:_LISTED]
+    )
     more = len(findings) - _LISTED
     rest = f"<li>and {more:,} more, which <code>panet doctor --json</code> lists</li>" if more > 0 else ""
-    state = "" if len(findings) > CROPS or findings[0].image is not None else " open"
+    state = " open" if is_open else ""
     return f"<details{state}><summary>In words ({len(findings):,})</summary><ul>{rows}{rest}</ul></details>"
 
 
 def _where(finding: Finding) -> str:
     return ": ".join(text for text in (finding.part, finding.problem.place) if text) or "data set"
+
+
+def _why(diagnosis: Diagnosis, finding: Finding) -> str:
+    """Give what is wrong, without the folders that lead to the data: a page is for showing to others."""
+    why = finding.problem.why
+    for part in diagnosis.parts:
+        folder = part.dataset.images.folder
+        why = why.replace(printable(folder), printable(folder.name))
+    return why
 
 
 def _chip(finding: Finding) -> str:

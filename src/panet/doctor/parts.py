@@ -90,6 +90,15 @@ class Part:
         return {row["id"]: row for row in rows if isinstance(row, dict) and is_id(row.get("id"))}
 
     @cached_property
+    def rows_by_image(self) -> dict[int | str, list[int]]:
+        """Map ids of pictures, used or not, to places in the file's list of annotations."""
+        places: dict[int | str, list[int]] = defaultdict(list)
+        for place, row in enumerate(self.document["annotations"]):
+            if isinstance(row, dict) and is_id(row.get("image_id")):
+                places[row["image_id"]].append(place)
+        return places
+
+    @cached_property
     def rows_by_label(self) -> dict[str, list[int]]:
         """Map "annotation 4711", "annotations[3]" to places in the file's list of annotations."""
         labels: dict[str, list[int]] = defaultdict(list)

@@ -17,7 +17,7 @@ _EDGE = 1.0  # px that an outline may reach over the picture's edge
 def annotations_of(part: Part, number: int | str) -> dict[int, Mapping[str, Any]]:
     """Give the rows about a picture, used or not, by their places in the file."""
     annotations = part.document["annotations"]
-    return {i: row for i, row in enumerate(annotations) if isinstance(row, dict) and row.get("image_id") == number}
+    return {place: annotations[place] for place in part.rows_by_image.get(number, [])}
 
 
 def find_surely_swapped(part: Part, findings: Iterable[Finding]) -> dict[int | str, Size]:

@@ -68,9 +68,9 @@ def describe_verdict(diagnosis: Diagnosis) -> str:
     num_refused = sum(finding.is_refused for finding in diagnosis.findings)
     decoded = "" if diagnosis.decoded else "; pixels were not looked at: add --decode"
     if num_refused:
-        return f"{num_refused:,} findings would be refused by training with --on-bad-data strict{decoded}"
-    warnings = len(diagnosis.findings) - num_refused
-    return f"{f'{warnings:,} warnings, ' if warnings else ''}nothing that training would refuse{decoded}"
+        return f"{_count(num_refused, 'finding')} would be refused by training with --on-bad-data strict{decoded}"
+    warnings = f"{_count(len(diagnosis.findings), 'warning')}, " if diagnosis.findings else ""
+    return f"{warnings}nothing that training would refuse{decoded}"
 
 
 def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
@@ -83,6 +83,10 @@ def describe_changes(changes: Sequence[Change]) -> Iterator[str]:
         yield from (f"    {change}" for change in group[:_EXAMPLES])
         if len(group) > _EXAMPLES:
             yield f"    and {len(group) - _EXAMPLES:,} more"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def _by_rule(diagnosis: Diagnosis) -> dict[str, list[Finding]]:

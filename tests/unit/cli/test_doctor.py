@@ -34,7 +34,7 @@ def test_a_data_set_that_training_would_refuse_ends_with_2(tiny_data: Path, caps
     assert run(["doctor", str(tiny_data)]) == 2
     printed = capsys.readouterr()
     assert "box-without-area" in printed.out
-    assert "1 findings would be refused" in printed.out
+    assert "1 finding would be refused" in printed.out
     assert printed.err == ""
 
 

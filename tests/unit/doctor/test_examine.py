@@ -322,6 +322,7 @@ def test_what_is_found_at_reading_is_shown_with_its_picture(planted: Any) -> Non
     assert findings["category-unknown"].can_be_drawn
     assert findings["category-unknown"].outlines[0].tolist() == [[50, 5], [70, 5], [70, 45], [50, 45]]
     assert findings["annotation-id-repeated"].objects == (1,)  # two of the picture's rows are left out
+    assert findings["category-unknown"].problem.place == "annotation 11 in 1.png"
     assert findings["picture-missing"].image is None
 
 

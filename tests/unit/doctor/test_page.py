@@ -159,6 +159,13 @@ def test_the_size_is_bounded_however_much_is_found(planted: Any) -> None:
     assert "and 150 more, which panet doctor --json lists" in checker.text
 
 
+def test_the_page_does_not_tell_where_the_data_lie(planted: Any) -> None:
+    planted.picture()["file_name"] = "gone.png"
+    page = write_page(planted.examine(), "my set")
+    assert "gone.png is not in images" in page
+    assert str(planted.root) not in page
+
+
 def test_a_data_set_of_which_nothing_can_be_read_has_a_page(planted: Any) -> None:
     planted.write()
     planted.write = lambda: [(planted.root / f"{name}.json").write_text("{") for name in ("train", "val")]
