@@ -24,8 +24,7 @@ def assert_sound(sample: Sample, num_classes: int) -> None:
     if not len(labels):
         return
     x1, y1, x2, y2 = boxes.unbind(1)
-    assert torch.isfinite(boxes).all(), boxes
-    assert ((x2 > x1) & (y2 > y1)).all(), boxes
+    assert ((x2 > x1) & (y2 > y1)).all(), boxes  # NaN is larger than nothing; an infinite edge fails below
     assert min(x1.min(), y1.min()) >= -_ROUNDING, boxes
     assert x2.max() <= width + _ROUNDING, (boxes, width)
     assert y2.max() <= height + _ROUNDING, (boxes, height)

@@ -50,7 +50,7 @@ def read_object(row: Mapping[str, object], image: ImageRecord, labels: Mapping[i
     if stored_box is None:
         note("box-missing", f"has no bbox: {list(map(int, box))} is the mask's")
     else:
-        _compare(stored_box, box, note)
+        _compare(stored_box, box, (image.height, image.width), note)
     return ObjectRecord(
         label=labels[category],
         crowd=bool(crowd),
@@ -80,15 +80,16 @@ def _read_box(box: object) -> _Box | None:
     return x, y, width, height
 
 
-def _compare(stored: _Box, box: _Box, note: Note) -> None:
-    """Warn of a box that is not the mask's; `box` is."""
+def _compare(stored: _Box, box: _Box, size: Size, note: Note) -> None:
+    """Warn of a box that, inside the picture, is not the mask's; `box` is."""
     (x, y, width, height), (left, top, wide, high) = stored, box
     across = min(x + width, left + wide) - max(x, left)
     down = min(y + height, top + high) - max(y, top)
     shared = max(across, 0.0) * max(down, 0.0)
+    inside = max(min(x + width, size[1]) - max(x, 0.0), 0.0) * max(min(y + height, size[0]) - max(y, 0.0), 0.0)
     corners = max(abs(x - left), abs(y - top), abs(width - left - wide), abs(height - top - high))
     sides = max(abs(x - left), abs(y - top), abs(width - wide), abs(height - high))
     if corners <= _NEAR and sides > 2 * _NEAR:
         note("box-of-corners", f"bbox {list(stored)} is [x1, y1, x2, y2]; COCO wants [x, y, width, height]")
-    elif shared < _LEAST_OVERLAP * (width * height + wide * high - shared):
+    elif shared < _LEAST_OVERLAP * (inside + wide * high - shared):
         note("box-not-the-masks", f"bbox {list(stored)} is not its mask's, {list(map(int, box))}; the mask's is used")

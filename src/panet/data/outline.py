@@ -74,6 +74,7 @@ def _hint(document: object) -> str:
 
 def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
     names: dict[int, str] = {}
+    met: set[str] = set()
     for place, row in enumerate(rows):
         where = f"categories[{place}]"
         if not isinstance(row, dict) or type(row.get("id")) is not int:
@@ -84,12 +85,13 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
         if number in names:
             why = f"id {number} is already {names[number]!r:.60}; ids must differ"
             findings.stop("category-id-repeated", why, where)
-        if name in names.values():
+        if name in met:
             findings.warn("category-name-repeated", f"another category is called {name!r:.60} too", where)
         if name.lower() in _BACKGROUND:
             why = f"{name!r} is a class like any other; remove it if its objects are none: background needs no category"
             findings.warn("category-background", why, where)
         names[number] = name
+        met.add(name)
     if not names:
         findings.stop("no-categories", "lists no categories; there is nothing to tell apart")
     ids = sorted(names)

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from panet.data.problems import RowError
 from panet.data.records import Note, is_finite
 from panet.errors import DataError
 from panet.ops.polygons import draw
-from panet.ops.rle import Positions, read_positions
+from panet.ops.rle import Positions, measure_area, measure_box, read_positions
 from panet.structures import Size
 
 __all__ = ["read_segmentation"]
+
+_NEAR_LINE = 0.01  # px from a line through the polygon's two ends
 
 
 def read_segmentation(segmentation: object, size: Size, note: Note | None = None) -> Positions:
@@ -33,22 +37,43 @@ def read_segmentation(segmentation: object, size: Size, note: Note | None = None
     if not segmentation or not all(isinstance(polygon, list) for polygon in segmentation):
         why = "segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]"
         raise RowError("segmentation-of-other-form", why)
+    if not all(set(map(type, polygon)) <= {int, float} for polygon in segmentation):  # numpy would convert texts
+        raise RowError("polygon-invalid", "a polygon holds something that is not a number")
+    polygons = _leave_out_stumps(segmentation, note)
     try:
-        return draw(_leave_out_stumps(segmentation, note), *size)
+        positions = draw(polygons, *size)
     except DataError as error:
         raise RowError("polygon-invalid", str(error)) from error
+    if _is_thin(positions, size[0]) and all(map(_is_line, polygons)):
+        raise RowError("polygon-without-area", "the polygon's points lie on one line; remove the annotation")
+    return positions
 
 
-def _leave_out_stumps(polygons: Sequence[Sequence[object]], note: Note | None) -> Sequence[Sequence[float]]:
+def _is_thin(positions: Positions, height: int) -> bool:
+    """Tell whether a mask has no more pixels than a line across its box, which is quick to see."""
+    x1, y1, x2, y2 = measure_box(positions, height)
+    return 0 < measure_area(positions) <= 2 * (x2 - x1 + y2 - y1)
+
+
+def _is_line(polygon: Sequence[float]) -> bool:
+    """Tell whether a polygon's points lie on one line. Drawing it may still give a few pixels, by rounding."""
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    ways = points - points[0]
+    x, y = ways[np.square(ways).sum(axis=1).argmax()]
+    away = np.abs(ways[:, 0] * y - ways[:, 1] * x)
+    return bool((away <= _NEAR_LINE * np.hypot(x, y)).all())
+
+
+def _leave_out_stumps(polygons: Sequence[Sequence[float]], note: Note | None) -> Sequence[Sequence[float]]:
     """Leave out points and lines beside polygons that enclose something."""
     whole = [polygon for polygon in polygons if not _is_stump(polygon)]
     if not whole or len(whole) == len(polygons):
-        return polygons  # type: ignore[return-value]  # `draw` checks the numbers
+        return polygons
     if note is not None:
         num_left_out = len(polygons) - len(whole)
         note("polygon-part-left-out", f"{num_left_out} of {len(polygons)} polygons have fewer than 3 points: left out")
-    return whole  # type: ignore[return-value]  # likewise
+    return whole
 
 
-def _is_stump(polygon: Sequence[object]) -> bool:
+def _is_stump(polygon: Sequence[float]) -> bool:
     return len(polygon) in (0, 2, 4) and all(map(is_finite, polygon))

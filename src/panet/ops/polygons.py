@@ -19,7 +19,7 @@ __all__ = ["Polygon", "draw", "rasterise", "to_rle", "trace"]
 
 _FINE = 5  # grid lines a pixel
 _MAX_COORDINATE = 1e6  # px; beyond it a polygon is a mistake, and far beyond it integers overflow
-_MAX_CROSSINGS = 1 << 24  # of outline and columns: 400 MB while one polygon is drawn
+_MAX_CROSSINGS = 1 << 21  # of an object's outline and the columns: 300 MB and a second
 
 Points: TypeAlias = NDArray[np.int64]
 
@@ -41,7 +41,7 @@ def rasterise(polygons: Sequence[Sequence[float]], height: int, width: int) -> M
     """Draw the union of polygons [x1, y1, x2, y2, ...], image px, clipped to the picture, as an (H, W) mask.
 
     Raises:
-        DataError: a polygon is no list of at least 3 points with finite coordinates.
+        DataError: a polygon is no list of at least 3 points with finite coordinates, or crosses columns too often.
     """
     return decode(to_rle(polygons, height, width))
 
@@ -53,7 +53,13 @@ def to_rle(polygons: Sequence[Sequence[float]], height: int, width: int) -> Rle:
 
 def draw(polygons: Sequence[Sequence[float]], height: int, width: int) -> Positions:
     """Draw as `rasterise`; give the positions of `panet.ops.rle`."""
-    return _unite([_draw(_read_points(polygon), height, width) for polygon in polygons])
+    parts: list[Positions] = []
+    left = _MAX_CROSSINGS
+    for polygon in polygons:
+        part, num_crossings = _draw(_read_points(polygon), height, width, left)
+        parts.append(part)
+        left -= num_crossings
+    return _unite(parts)
 
 
 def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:
@@ -70,16 +76,16 @@ def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:
     return numbers.astype(np.float64).reshape(-1, 2)
 
 
-def _draw(points: NDArray[np.float64], height: int, width: int) -> Positions:
-    """Give the positions at which one polygon's mask changes."""
-    columns, rows = _cross_columns((_FINE * points + 0.5).astype(np.int64), width)
+def _draw(points: NDArray[np.float64], height: int, width: int, most: int) -> tuple[Positions, int]:
+    """Give the positions at which one polygon's mask changes, and how often its outline crosses a column."""
+    columns, rows = _cross_columns((_FINE * points + 0.5).astype(np.int64), width, most)
     rows = np.clip(-((_FINE // 2 - rows) // _FINE), 0, height)  # fine row -> first pixel row below
     places, times = np.unique(columns * height + rows, return_counts=True)
     changes = places[(times % 2 == 1) & (places < height * width)]
-    return np.append(changes, height * width) if len(changes) % 2 else changes
+    return (np.append(changes, height * width) if len(changes) % 2 else changes), len(columns)
 
 
-def _cross_columns(fine: Points, width: int) -> tuple[Points, Points]:
+def _cross_columns(fine: Points, width: int, most: int) -> tuple[Points, Points]:
     """Find where a closed outline on the fine grid passes from fine column 5c + 2 to 5c + 3, or back.
 
     Returns: pixel columns c in 0..W-1 and the fine rows there (of the two grid points, the upper one).
@@ -97,8 +103,8 @@ def _cross_columns(fine: Points, width: int) -> tuple[Points, Points]:
     first = np.maximum(-((middle - np.minimum(x1, x2)) // _FINE), 0)
     last = np.minimum((np.maximum(x1, x2) - middle - 1) // _FINE, width - 1)
     num_columns = np.maximum(last - first + 1, 0)
-    if num_columns.sum() > _MAX_CROSSINGS:
-        raise DataError("a polygon's outline is too long to be drawn")
+    if num_columns.sum() > most:
+        raise DataError("the polygons' outline is too long to be drawn")
 
     edges = np.repeat(np.arange(len(fine)), num_columns)
     before = np.repeat(np.cumsum(num_columns) - num_columns, num_columns)

@@ -35,6 +35,7 @@ __all__ = [
 MAX_PIXELS = 64_000_000
 """No picture and no mask may have more; checked before anything of that size is made."""
 
+_MAX_COUNTS = 1 << 22  # runs of one mask: 300 MB while it is read
 _MAX_CHARACTERS = 8  # of one number: 40 bits, more than any count below MAX_PIXELS needs
 _LARGEST_GROUPS = 6  # what writing needs: 30 bits hold -MAX_PIXELS..MAX_PIXELS
 
@@ -191,6 +192,8 @@ def _read_size(rle: Mapping[str, object], expected: tuple[int, int] | None) -> t
 
 
 def _read_numbers(counts: Sequence[object], largest: int) -> Positions:
+    if len(counts) > _MAX_COUNTS:
+        raise DataError(f"RLE counts hold {len(counts)} runs: at most {_MAX_COUNTS} are read")
     for count in counts:
         if type(count) is not int:
             raise DataError(f"RLE counts hold {count!r:.40}: only integers are allowed")
@@ -201,6 +204,8 @@ def _read_numbers(counts: Sequence[object], largest: int) -> Positions:
 
 def _read_characters(counts: str | bytes) -> Positions:
     """Read the compressed form: five bits a character, low ones first, a sixth bit where the number goes on."""
+    if len(counts) > _MAX_COUNTS:
+        raise DataError(f"RLE counts hold {len(counts)} characters: at most {_MAX_COUNTS} are read")
     if isinstance(counts, str):
         counts = counts.encode("utf-8", "surrogatepass")  # bytes above 127 are illegal below
     codes = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
