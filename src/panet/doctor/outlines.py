@@ -101,8 +101,11 @@ def _is_outside(polygon: Points, height: int, width: int) -> bool:
 
 
 def _lonely(positions: Positions, height: int) -> NDArray[np.int64]:
-    """Give the places of runs of one pixel without any of the eight neighbours."""
-    starts = positions[::2][positions[1::2] - positions[::2] == 1]
+    """Give the places of pixels without any of the eight neighbours."""
+    first, last = positions[::2], positions[1::2] - 1
+    # Runs go on from the bottom of a column to the top of the next one, though the pixels do not touch.
+    candidates = (first[first == last], first[first % height == height - 1], last[last % height == 0])
+    starts = np.unique(np.concatenate(candidates))
     rows = starts % height
     near = np.zeros(len(starts), dtype=bool)
     for step in (-1, 0, 1):  # to the row above, the same, the row below
@@ -116,7 +119,7 @@ def _lonely(positions: Positions, height: int) -> NDArray[np.int64]:
 
 
 def _candidate_pairs(points: Points, ends: Points) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair edges that are not neighbours and whose extents in x overlap; none where there would be too many."""
+    """Pair edges whose extents in x overlap; none where there would be too many."""
     low, high = np.minimum(points[:, 0], ends[:, 0]), np.maximum(points[:, 0], ends[:, 0])
     order = np.argsort(low, kind="stable")
     first = np.arange(1, len(order) + 1)
@@ -126,10 +129,7 @@ def _candidate_pairs(points: Points, ends: Points) -> tuple[NDArray[np.int64], N
     one = np.repeat(np.arange(len(order)), count)
     before = np.repeat(np.cumsum(count) - count, count)
     other = first[one] + np.arange(len(one)) - before
-    one, other = order[one], order[other]
-    gap = np.abs(one - other)
-    apart = (gap > 1) & (gap < len(points) - 1)
-    return one[apart], other[apart]
+    return order[one], order[other]
 
 
 def _cross(a: Points, b: Points) -> NDArray[np.float64]:

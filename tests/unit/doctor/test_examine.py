@@ -114,8 +114,9 @@ def test_a_stray_pixel_of_a_mask_is_found(planted: Any) -> None:
     mask[9, 40] = True  # touches by a corner
     planted.annotation()["segmentation"] = dict(encode(mask))
     assert planted.examine().findings == ()
-    mask[59, 40] = True  # of columns, the next pixel is the first of another one
-    planted.annotation().update(segmentation=dict(encode(mask)), bbox=[10, 9, 31, 51])
+    mask[59, 40] = True
+    mask[0:9, 40:42] = True  # the pixel after (59, 40), column by column, is the one at (0, 41)
+    planted.annotation().update(segmentation=dict(encode(mask)), bbox=[10, 0, 32, 60], area=int(mask.sum()))
     finding = only(planted.examine().findings, "one-pixel-part")
     assert finding.spots == ((40.5, 59.5),)
 
@@ -294,8 +295,8 @@ def test_objects_that_no_anchor_fits_are_counted(planted: Any) -> None:
     findings = planted.examine(model=model).findings
     assert [finding.problem.rule for finding in findings] == ["anchors-miss-objects"] * 2
     assert "30 of 30 objects (100.0 %) overlap no anchor of coarse by half: 30 are smaller" in findings[0].problem.why
-    model = ModelFit("fine", (8.0, 16.0, 32.0, 64.0), (0.5, 1.0, 2.0), 120, 180, "modern", 100)
-    assert planted.examine(model=model).findings == ()  # at twice the size
+    model = ModelFit("fine", (32.0, 64.0, 128.0), (0.5, 1.0, 2.0), 240, 360, "modern", 100)
+    assert planted.examine(model=model).findings == ()  # they are seen four times as large
 
 
 def test_a_picture_with_more_objects_than_detections_count_is_found(planted: Any) -> None:
@@ -335,3 +336,15 @@ def test_a_part_that_cannot_be_read_hides_nothing_of_the_other(planted: Any, tex
     assert [finding.problem.outcome for finding in diagnosis.findings] == [Outcome.FATAL, Outcome.WARN]
     assert [part.name for part in diagnosis.parts] == ["val"]
     assert diagnosis.refused
+
+
+def test_stray_pixels_are_those_that_all_neighbours_tell(planted: Any) -> None:
+    draw = np.random.default_rng(5)
+    for turn in range(8):
+        mask = draw.random((60, 90)) < 0.06
+        padded = np.pad(mask, 1).astype(int)
+        around = sum(padded[1 + y : 61 + y, 1 + x : 91 + x] for y in (-1, 0, 1) for x in (-1, 0, 1))
+        stray = mask & (around == 1)
+        planted.annotation(turn)["segmentation"] = dict(encode(mask))
+        findings = [finding for finding in planted.examine().findings if finding.problem.rule == "one-pixel-part"]
+        assert f"and {stray.sum() - 1} more" in findings[turn].problem.why
