@@ -30,6 +30,7 @@ ALLOWED = {
     "ablation": {"config", "evaluate", "errors"},
     "predict": {"structures", "ops", "data", "model", "weights", "errors"},
     "bench": {"structures", "ops", "data", "model", "objective", "errors"},
+    "doctor": {"structures", "ops", "data", "errors"},
     "export": {"structures", "model", "weights", "errors"},
     "serve": {"structures", "predict", "errors"},
 }

@@ -22,6 +22,7 @@ from panet.cli.check import check
 from panet.cli.config import show_config
 from panet.cli.convert import convert_dataset
 from panet.cli.demo import demo
+from panet.cli.doctor import doctor
 from panet.cli.env import show_environment
 from panet.cli.eval import evaluate
 from panet.cli.findings import say_errors
@@ -56,6 +57,7 @@ app.command("eval", short_help="Print the AP of a model on a data set.")(evaluat
 app.command("check", short_help="Name every picture and annotation that cannot be used.")(check)
 app.command("predict", short_help="Find the objects of pictures.")(predict)
 app.command("demo", short_help="Find nuclei in three bundled pictures.")(demo)
+app.command("doctor", short_help="Find what is wrong with a data set.")(doctor)
 app.command("import", short_help="Make a model of another project's checkpoint.")(import_checkpoint)
 app.command("convert", short_help="Write a data set in another format.")(convert_dataset)
 app.command("ablate", short_help="Measure what each part of PANet is worth on a data set.")(ablate)

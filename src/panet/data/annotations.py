@@ -27,6 +27,7 @@ class ObjectRecord(NamedTuple):
         area: of the mask, px.
         stored_box: (x, y, w, h) as the file has it, for the evaluator.
         stored_area: as the file has it.
+        row: its place in the file's list of annotations.
     """
 
     label: int
@@ -36,6 +37,7 @@ class ObjectRecord(NamedTuple):
     area: int
     stored_box: tuple[float, float, float, float]
     stored_area: float
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ImageAnnotations:
             differs from the mask's by up to a pixel, and some are wrong.
         stored_areas: (G,) float64.
         masks: G RLEs of the picture's size.
+        rows: (G,) int64 places in the file's list of annotations.
     """
 
     labels: NDArray[np.int64]
@@ -60,6 +63,7 @@ class ImageAnnotations:
     stored_boxes: NDArray[np.float64]
     stored_areas: NDArray[np.float64]
     masks: tuple[Rle, ...]
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,6 +86,7 @@ class AnnotationTable:
         self._areas = torch.tensor([record.area for record in flat], dtype=torch.int64)
         self._stored_boxes = torch.tensor([record.stored_box for record in flat], dtype=torch.float64).reshape(-1, 4)
         self._stored_areas = torch.tensor([record.stored_area for record in flat], dtype=torch.float64)
+        self._rows = torch.tensor([record.row for record in flat], dtype=torch.int64)
         self._counts = PackedTexts([record.rle["counts"] for record in flat])
 
     def __len__(self) -> int:
@@ -101,6 +106,7 @@ class AnnotationTable:
             stored_boxes=self._stored_boxes.numpy()[part],
             stored_areas=self._stored_areas.numpy()[part],
             masks=tuple({"size": size, "counts": text} for text in self._counts.between(start, stop)),
+            rows=self._rows.numpy()[part],
         )
 
     @property

@@ -177,7 +177,8 @@ def _read_objects(
             entries, image_id = _read_owner(row, outline.image_ids)
             if image_id not in by_id:
                 continue  # the picture's own problem is reported already
-            objects[image_id].append(read_object(entries, by_id[image_id], labels, note))
+            record = read_object(entries, by_id[image_id], labels, note)
+            objects[image_id].append(record._replace(row=place))
         except RowError as error:
             findings.add_row(Outcome.DROP_ANN, "annotations", place, row, error.rule, str(error))
             continue

@@ -6,7 +6,7 @@ from panet.data.images import printable
 from panet.data.problems import BadDataError, Outcome, Problem
 from panet.data.records import is_id
 
-__all__ = ["Findings"]
+__all__ = ["Findings", "name_row"]
 
 _LONGEST = 100  # characters of an id that are shown
 
@@ -35,7 +35,7 @@ class Findings:
         """
         entries = row if isinstance(row, dict) else {}
         number, image_id = (entries.get(key) if is_id(entries.get(key)) else None for key in ("id", "image_id"))
-        where = f"{rows}[{place}]" if number is None else printable(f"{rows.removesuffix('s')} {number}")[:_LONGEST]
+        where = name_row(rows, place, row)
         if rows == "images":
             image_id, number = number, None
         self.problems.append(Problem(outcome, rule, self.file, where, printable(why), image_id, number))
@@ -48,3 +48,9 @@ class Findings:
         """Give up: the file cannot be used."""
         self.problems.append(Problem(Outcome.FATAL, rule, self.file, place, printable(why)))
         raise BadDataError(self.problems)
+
+
+def name_row(rows: str, place: int, row: object) -> str:
+    """Name a row of "images" or "annotations": "annotation 4711" by its id, else "annotations[3]" by its place."""
+    number = row.get("id") if isinstance(row, dict) else None
+    return printable(f"{rows.removesuffix('s')} {number}")[:_LONGEST] if is_id(number) else f"{rows}[{place}]"

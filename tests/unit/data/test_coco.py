@@ -60,6 +60,7 @@ def test_objects_lie_with_their_picture_in_the_files_order(read):
     rows = [annotation(5, image_id=7), annotation(6, image_id="x", bbox=[0, 0, 2, 2]), annotation(7, image_id=7)]
     dataset = read(images=[image("x"), image(7, "sub/b c.png")], annotations=rows)
     assert [len(dataset.annotations[i]) for i in range(2)] == [1, 2]
+    assert [dataset.annotations[i].rows.tolist() for i in range(2)] == [[1], [0, 2]]
     assert dataset.images[1].path.name == "b c.png"
     assert dataset.annotations[0].stored_boxes.tolist() == [[0, 0, 2, 2]]
     with pytest.raises(IndexError):
