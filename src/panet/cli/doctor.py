@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from panet.data.layout import Split
+    from panet.data.formats.reading import Part as Place
     from panet.doctor.examine import Diagnosis
     from panet.doctor.fit import ModelFit
+    from panet.doctor.parts import Finding, Part
 
 __all__ = ["doctor"]
 
@@ -41,6 +42,7 @@ def doctor(
         str | None, typer.Option(help="Named model whose anchors and limits the objects are held against.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, instead of a named model.")] = None,
+    kind: Annotated[str | None, typer.Option("--format", help="Format of the folder, if it is unclear.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that --fix and --report name.")] = False,
 ) -> None:
     """Look for everything that is wrong with a data set. Exit code 2 if training would refuse some of it."""
@@ -49,18 +51,15 @@ def doctor(
 
     from panet.doctor.document import check_place, dump, to_document
     from panet.doctor.examine import examine
-    from panet.doctor.opening import open_part
-    from panet.doctor.parts import Part
 
-    splits = _find_splits(root, split, images)
+    told, splits = _find_splits(root, split, images, kind)
     outputs = _outputs(fix, list(splits))
     for path in [*outputs.values(), *map(_changes_of, outputs.values()), *([report] if report else [])]:
         check_place(path, _guarded(root, splits), overwrite)
     fit = _fit(model, config)
     console = Console(highlight=False, stderr=as_json)
-    opened = [open_part(name, place) for name, place in splits.items()]
-    parts = [part for part in opened if isinstance(part, Part)]
-    unreadable = [finding for part in opened if not isinstance(part, Part) for finding in part]
+    console.print(told, markup=False, soft_wrap=True)
+    parts, unreadable = _open(splits, console)
     with Progress(console=console, transient=True, disable=not (decode and console.is_terminal)) as bar:
         task = bar.add_task("decoding", total=sum(map(len, parts)))
         diagnosis = examine(parts, fit, decode, unreadable, lambda count: bar.advance(task, count))
@@ -79,10 +78,13 @@ def doctor(
         raise typer.Exit(_REFUSED)
 
 
-def _find_splits(root: Path, split: str | None, images: Path | None) -> dict[str, "Split"]:
-    """Give the parts to look at by their names; a JSON file is looked at as train unless told otherwise."""
+def _find_splits(
+    root: Path, split: str | None, images: Path | None, kind: str | None
+) -> tuple[str, dict[str, "Place"]]:
+    """Give the format and the parts to look at by their names; a JSON file is train unless told otherwise."""
+    from panet.data.formats.source import coco_part, find_source
     from panet.data.images import printable
-    from panet.data.layout import Split, find_layout
+    from panet.data.layout import find_layout
     from panet.errors import ConfigError, DataError, nearest
 
     names = ("train", "val")
@@ -91,21 +93,32 @@ def _find_splits(root: Path, split: str | None, images: Path | None) -> dict[str
     if root.is_file():
         name = split or "train"
         if images is not None:
-            return {name: Split(root, images)}
-        part = getattr(find_layout(root.parent, **{name: root.resolve()}), name)
-        return {name: part}
+            return f"format: coco ({root.name})", {name: coco_part(root, images)}
+        found_there = getattr(find_layout(root.parent, **{name: root.resolve()}), name)
+        return f"format: coco ({root.name})", {name: coco_part(found_there.annotations, found_there.images)}
     if images is not None and split is None:
         raise ConfigError("--images: is for one part; add --split train or --split val")
-    layout = find_layout(root, **({f"{split}_images": images} if split else {}))
-    found = {name: part for name, part in (("train", layout.train), ("val", layout.val)) if part is not None}
+    source = find_source(root, kind, **({f"{split}_images": images} if split else {}))
+    found = {name: part for name, part in (("train", source.train), ("val", source.val)) if part is not None}
     if split is None:
-        return found
+        return str(source), found
     if split not in found:
         raise DataError(f"{printable(root)}: has no {split} part; leave out --split, or give the JSON file itself")
-    return {split: found[split]}
+    return str(source), {split: found[split]}
 
 
-def _guarded(root: Path, splits: dict[str, "Split"]) -> list[Path]:
+def _open(splits: dict[str, "Place"], console: "Console") -> "tuple[list[Part], list[Finding]]":
+    """Read the parts that can be read, and give what is wrong with the others."""
+    from panet.cli.sources import track_on
+    from panet.doctor.opening import open_part
+    from panet.doctor.parts import Part
+
+    opened = [open_part(name, place, track_on(console)) for name, place in splits.items()]
+    parts = [part for part in opened if isinstance(part, Part)]
+    return parts, [finding for part in opened if not isinstance(part, Part) for finding in part]
+
+
+def _guarded(root: Path, splits: dict[str, "Place"]) -> list[Path]:
     """Give the folders in which nothing is written."""
     folder = root if root.is_dir() else root.parent
     return [folder, *(part.images for part in splits.values())]

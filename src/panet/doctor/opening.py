@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from panet.data.coco import read_coco
-from panet.data.documents import read_json
+from panet.data.formats import reading as formats
 from panet.data.images import printable
-from panet.data.layout import Split
 from panet.data.problems import BadDataError, Outcome, Problem
 from panet.doctor.outlines import polygons_of
 from panet.doctor.parts import Finding, Part, Points
@@ -23,11 +21,11 @@ _MOST_OUTLINES = 40  # of one picture
 _FARTHEST = 1e6  # px; a corner beyond it is not drawn
 
 
-def open_part(name: str, split: Split) -> Part | tuple[Finding, ...]:
-    """Read an annotation file; if it cannot be used at all, give what was found in it instead."""
+def open_part(name: str, part: formats.Part, track: formats.Track = formats.untracked) -> Part | tuple[Finding, ...]:
+    """Read a part of a data set; if it cannot be used at all, give what was found in it instead."""
     try:
-        dataset = read_coco(split.annotations, split.images, "skip")
-        return Part(name, dataset, read_json(split.annotations))
+        opened = formats.open_part(part, track)
+        return Part(name, formats.check_reading(part, opened, "skip"), opened.document)
     except BadDataError as error:
         return tuple(Finding(problem, name) for problem in error.problems)
 

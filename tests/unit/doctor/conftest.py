@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panet.data.layout import find_layout
+from panet.data.formats.source import find_source
 from panet.doctor.examine import Diagnosis, examine
 from panet.doctor.fit import ModelFit
 from panet.doctor.opening import open_part
@@ -60,8 +60,8 @@ class Planted:
 
     def examine(self, decode: bool = False, model: ModelFit = MODEL) -> Diagnosis:
         self.write()
-        layout = find_layout(self.root)
-        opened = [open_part(name, split) for name, split in (("train", layout.train), ("val", layout.val)) if split]
+        source = find_source(self.root)
+        opened = [open_part(name, place) for name, place in (("train", source.train), ("val", source.val)) if place]
         parts = [part for part in opened if isinstance(part, Part)]
         unreadable = [finding for part in opened if not isinstance(part, Part) for finding in part]
         return examine(parts, model, decode, unreadable)

@@ -161,11 +161,11 @@ def test_numbers_that_json_does_not_have_become_null(planted: Any) -> None:
 
 
 def test_a_part_without_anything_to_use_is_not_opened(planted: Any) -> None:
-    from panet.data.layout import Split
+    from panet.data.formats.source import coco_part
 
     for row in planted.documents["val"]["images"]:
         row["file_name"] = "gone.png"
     planted.write()
-    opened = open_part("val", Split(planted.root / "val.json", planted.root / "images"))
+    opened = open_part("val", coco_part(planted.root / "val.json", planted.root / "images"))
     assert not isinstance(opened, Part)
     assert [finding.problem.rule for finding in opened] == ["picture-missing"] * 2 + ["no-usable-picture"]

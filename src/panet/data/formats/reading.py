@@ -17,8 +17,10 @@ __all__ = [
     "Part",
     "Reading",
     "Track",
+    "check_reading",
     "find_pictures",
     "inside",
+    "open_part",
     "read_part",
     "unreadable",
     "untracked",
@@ -74,14 +76,26 @@ def read_part(
     Raises:
         BadDataError: as `read_coco`; or a file of the format cannot be read.
     """
+    return check_reading(part, open_part(part, track), on_bad_data, decode=decode)
+
+
+def open_part(part: Part, track: Track = untracked) -> Reading:
+    """Read a part into a COCO document that is not checked yet; BadDataError if a file of the format cannot be read."""
     try:
-        document, problems = part.read(track)
+        return part.read(track)
     except BadDataError:
         raise
     except OSError as error:
         raise BadDataError([Problem(Outcome.FATAL, "format-unreadable", "", "", str(unreadable(error)))]) from error
     except DataError as error:
         raise BadDataError([Problem(Outcome.FATAL, "format-unreadable", "", "", str(error))]) from error
+
+
+def check_reading(
+    part: Part, reading: Reading, on_bad_data: OnBadData = "strict", *, decode: bool = False
+) -> CocoDataset:
+    """Check what `open_part` gave of a part, as `read_part` does."""
+    document, problems = reading
     bad = any(problem.outcome is not Outcome.WARN for problem in problems)
     if bad and not (document["images"] and document["categories"]):  # that nothing is left is not what to tell
         raise BadDataError(problems)

@@ -190,6 +190,7 @@ CASES = [
     ),
     ("mapillary", {"training/v2.0/instances/a.png": b"GIF8"}, r"instances/a\.png: is no picture"),
     ("mapillary", {"training/images/a.png": None}, r"images does not exist$"),
+    ("mapillary", {"training/images/a.png": None, "training/images/b": b""}, r"training/images: holds no picture"),
     ("masks", {"masks/a.png": None, "masks/b": b""}, r"images/a\.png: has no label map a\.png \(or \.tif\) in .*masks"),
     ("masks", {"masks/a.tif": png(LABELS, "TIFF")}, r"images/a\.png: a\.png and a\.tif: unclear which; keep one"),
     ("masks", {"masks/a.png": None, "masks/a.jpg": png(GREY, "JPEG")}, r"a\.jpg: a JPEG does not keep numbers exactly"),
