@@ -30,7 +30,7 @@ __all__ = ["Key", "SampleDataset", "cut_objects", "read_record", "sample_generat
 Key: TypeAlias = tuple[int, int]
 """(epoch, index of the picture)."""
 
-_MIN_VISIBLE = 0.1  # share of an object's mask; less of it is too little to tell what it is
+_MIN_VISIBLE = 0.1  # share of an object's mask; less of it is too little to be found, and still no background
 
 
 class SampleDataset(Dataset[Sample]):
@@ -64,13 +64,13 @@ class SampleDataset(Dataset[Sample]):
         generator = sample_generator(self._seed, epoch, index)
         view = self._view_rule(size, generator)
         objects = self._annotations[index]
-        boxes, masks, kept = cut_objects(objects, view)
+        boxes, masks, kept, crowd = cut_objects(objects, view)
         sample = Sample(
             image=tv_tensors.Image(self._show(record, view)),
             boxes=tv_tensors.BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=view.size),
             labels=torch.from_numpy(objects.labels[kept]),
             masks=tv_tensors.Mask(torch.from_numpy(masks)),
-            crowd=torch.from_numpy(objects.crowd[kept]),
+            crowd=torch.from_numpy(crowd),
             image_id=record.id,
             original_size=size,
             factor=view.factor,
@@ -111,13 +111,14 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 
 def cut_objects(
     objects: ImageAnnotations, view: View
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
     """Decode the masks that a view shows.
 
-    An object is kept if at least a tenth of its mask lies in the window (of a crowd: any of it) and its resized mask
-    is not empty. Masks are resized to the nearest pixel centre.
+    An object is kept if its resized mask is not empty. If less than a tenth of it lies in the window, it becomes a
+    crowd: nothing that must be found, and no background. Masks are resized to the nearest pixel centre.
 
-    Returns: boxes (G, 4) xyxy of what is visible, before rounding to input px; masks (G, h, w); the G indices kept.
+    Returns: boxes (G, 4) xyxy of what is visible, before rounding to input px; masks (G, h, w); the G indices kept;
+        (G,) whether each is a crowd here.
     """
     height, width = view.size
     rows = view.top + _nearest(view.height, height)
@@ -128,11 +129,10 @@ def cut_objects(
     masks = np.zeros((len(near), height, width), dtype=bool)
     boxes: list[NDArray[np.float64]] = []
     kept: list[int] = []
+    crowd: list[bool] = []
     for index in near.tolist():
         x1, y1, x2, y2 = _clip(objects.boxes[index], view)
         part = decode_window(objects.masks[index], x1, y1, (y2 - y1, x2 - x1))
-        if part.sum() < _MIN_VISIBLE * objects.areas[index] and not objects.crowd[index]:
-            continue
         top, bottom = np.searchsorted(rows, [y1, y2])
         left, right = np.searchsorted(columns, [x1, x2])
         resized = part[np.ix_(rows[top:bottom] - y1, columns[left:right] - x1)]
@@ -141,10 +141,12 @@ def cut_objects(
         masks[len(kept), top:bottom, left:right] = resized
         boxes.append((_tight_box(part, x1, y1) - corner) * scale)
         kept.append(index)
+        crowd.append(bool(objects.crowd[index]) or bool(part.sum() < _MIN_VISIBLE * objects.areas[index]))
     return (
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
         masks[: len(kept)],
         np.array(kept, dtype=np.int64),
+        np.array(crowd, dtype=np.bool_),
     )
 
 

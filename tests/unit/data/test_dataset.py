@@ -40,15 +40,16 @@ def shapes(tmp_path_factory):
 
 
 def test_no_objects_are_shaped_empties():
-    boxes, masks, kept = cut_objects(objects_of(), View(0, 0, 10, 10, (20, 30)))
+    boxes, masks, kept, crowd = cut_objects(objects_of(), View(0, 0, 10, 10, (20, 30)))
     assert boxes.shape == (0, 4)
     assert masks.shape == (0, 20, 30)
-    assert len(kept) == 0
+    assert len(kept) == len(crowd) == 0
+    assert crowd.dtype == bool
 
 
 def test_the_whole_picture_at_its_own_size_gives_the_masks_themselves():
     masks = [block(0, 0, 3, 4), block(2, 5, 10, 12), np.eye(10, 12, dtype=bool)]
-    boxes, cut, kept = cut_objects(objects_of(*masks), View(0, 0, 10, 12, (10, 12)))
+    boxes, cut, kept, _ = cut_objects(objects_of(*masks), View(0, 0, 10, 12, (10, 12)))
     np.testing.assert_array_equal(cut, masks)
     assert boxes.tolist() == [[0, 0, 4, 3], [5, 2, 12, 10], [0, 0, 10, 10]]
     assert kept.tolist() == [0, 1, 2]
@@ -57,14 +58,14 @@ def test_the_whole_picture_at_its_own_size_gives_the_masks_themselves():
 def test_a_crop_cuts_masks_and_takes_their_boxes_anew():
     corner = block(0, 0, 6, 6)
     corner[3:, 3:] = False  # an L: in the window only its upper part is left
-    boxes, cut, kept = cut_objects(objects_of(corner, block(8, 8, 10, 12)), View(0, 4, 7, 5, (7, 5)))
+    boxes, cut, kept, _ = cut_objects(objects_of(corner, block(8, 8, 10, 12)), View(0, 4, 7, 5, (7, 5)))
     assert kept.tolist() == [0]
     np.testing.assert_array_equal(cut[0], corner[0:7, 4:9])
     assert boxes.tolist() == [[0, 0, 2, 3]]
 
 
 def test_boxes_are_scaled_with_the_view():
-    boxes, cut, _ = cut_objects(objects_of(block(2, 3, 6, 9)), View(1, 2, 8, 8, (16, 24)))
+    boxes, cut, *_ = cut_objects(objects_of(block(2, 3, 6, 9)), View(1, 2, 8, 8, (16, 24)))
     assert boxes.tolist() == [[3, 2, 21, 10]]
     np.testing.assert_array_equal(cut[0], np.kron(block(2, 3, 6, 9)[1:9, 2:10], np.ones((2, 3), dtype=bool)))
 
@@ -72,16 +73,49 @@ def test_boxes_are_scaled_with_the_view():
 def test_shrinking_takes_the_pixel_under_each_centre():
     mask = np.zeros((9, 9), dtype=bool)
     mask[1::3, 1::3] = True  # the middles of 3 x 3 blocks
-    _, cut, _ = cut_objects(objects_of(mask), View(0, 0, 9, 9, (3, 3)))
+    _, cut, *_ = cut_objects(objects_of(mask), View(0, 0, 9, 9, (3, 3)))
     assert cut.all()
 
 
-def test_what_is_less_than_a_tenth_visible_is_dropped_but_a_crowd_is_kept():
-    bar = block(0, 0, 1, 11, size=(4, 20))
-    view = View(0, 10, 4, 10, (4, 10))  # shows 1 of 11 pixels
-    assert cut_objects(objects_of(bar), view)[2].tolist() == []
-    assert cut_objects(objects_of(bar, crowd=[0]), view)[2].tolist() == [0]
-    assert cut_objects(objects_of(block(0, 1, 1, 11, size=(4, 20))), view)[2].tolist() == [0]  # 1 of 10
+def test_what_is_less_than_a_tenth_visible_becomes_a_crowd():
+    view = View(0, 10, 4, 10, (4, 10))
+    wide, less = (block(0, left, 1, 11, size=(4, 20)) for left in (0, 1))  # 1 of 11 pixels is seen, and 1 of 10
+    for mask, crowd, expected in ((wide, [], True), (less, [], False), (less, [0], True), (wide, [0], True)):
+        _, cut, kept, is_crowd = cut_objects(objects_of(mask, crowd=crowd), view)
+        assert (kept.tolist(), is_crowd.tolist()) == ([0], [expected])
+        np.testing.assert_array_equal(cut[0], mask[:, 10:])
+
+
+def test_a_crop_inside_a_huge_object_is_neither_that_object_nor_background():
+    boxes, cut, _, is_crowd = cut_objects(objects_of(block(0, 0, 90, 100, size=(100, 100))), View(40, 40, 9, 9, (9, 9)))
+    assert cut.all()
+    assert (boxes.tolist(), is_crowd.tolist()) == ([[0, 0, 9, 9]], [True])
+
+
+def random_objects(draw, size):
+    masks = []
+    for _ in range(draw.integers(0, 9)):
+        top, left = draw.integers(0, size[0] - 1), draw.integers(0, size[1] - 1)
+        mask = block(top, left, top + draw.integers(1, 30), left + draw.integers(1, 30), size)
+        masks.append(mask & (draw.random(size) < draw.choice([0.2, 1.0])))
+    return [mask for mask in masks if mask.any()]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_random_crop_shows_what_is_left_of_each_mask_and_nothing_else(seed):
+    draw, size = np.random.default_rng(seed), (40, 50)
+    masks = random_objects(draw, size)
+    crowds = [index for index in range(len(masks)) if draw.random() < 0.2]
+    if not masks:
+        return
+    view = RandomCrop((int(draw.integers(1, 45)), int(draw.integers(1, 55))))(size, torch.Generator().manual_seed(seed))
+    boxes, cut, kept, is_crowd = cut_objects(objects_of(*masks, crowd=crowds), view)
+    parts = [mask[view.top : view.top + view.height, view.left : view.left + view.width] for mask in masks]
+    assert kept.tolist() == [index for index, part in enumerate(parts) if part.any()]
+    for index, box, mask, crowd in zip(kept, boxes.tolist(), cut, is_crowd, strict=True):
+        np.testing.assert_array_equal(mask, parts[index])
+        assert tuple(box) == to_box(encode(mask))
+        assert crowd == (index in crowds or 10 * mask.sum() < masks[index].sum())
 
 
 def test_a_mask_that_resizing_loses_is_dropped():

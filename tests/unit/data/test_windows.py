@@ -1,5 +1,6 @@
 """Windows of a picture are the parts of the whole picture, however it is stored."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,29 @@ def test_an_uncompressed_file_is_not_decoded(tmp_path: Path, monkeypatch: pytest
         with monkeypatch.context() as patch:
             patch.setattr("PIL.ImageFile.ImageFile.load", refuse)
             assert_same_parts(tmp_path / name, whole)
+
+
+def test_an_uncompressed_file_costs_the_window_and_not_the_picture(tmp_path: Path) -> None:
+    """12,000 x 12,000 px would be 432 MB; the file has a hole in place of nearly all of them."""
+    side = 12_000
+    path = tmp_path / "large.bmp"
+    Image.fromarray(noise(2, 2)).save(path)
+    header = bytearray(path.read_bytes()[:54])
+    header[18:26] = side.to_bytes(4, "little") * 2
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.truncate(54 + 3 * side * side)
+        stream.seek(54 + 3 * (side * 1000 + 7000))  # from the lowest row upwards, blue first
+        stream.write(bytes([1, 2, 3]))
+    tracemalloc.start()
+    with open_windows(path) as picture:
+        part = picture.read(Tile(side - 1 - 1000 - 500, 6500, 1000, 1000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert picture.size == (side, side)
+    assert part[:, 500, 500].tolist() == [3, 2, 1]
+    assert part.count_nonzero() == 3
+    assert peak < 10e6
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "l.tif"])
