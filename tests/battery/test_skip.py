@@ -128,3 +128,20 @@ def test_nothing_is_written_into_the_data_sets_folder(folders: tuple[Path, Path]
     assert train(Path(), "bad", "--on-bad-data", "skip") == 2
     assert "runs: lies in the data set's folder" in capsys.readouterr().err
     assert sorted(bad.rglob("*")) == before
+
+
+def test_a_strict_run_whose_picture_rots_is_refused_and_goes_on_leniently(folders: tuple[Path, Path], capsys) -> None:
+    clean, _ = folders
+    assert train(clean, "clean", "--steps", "20", "--set", "train.evaluate_every=4") == 0
+    older, newest = sorted(Path("runs/clean/checkpoint").iterdir())
+    newest.unlink()  # as if the run had ended before
+    (clean / "images" / json.loads((clean / "train.json").read_text())["images"][0]["file_name"]).write_bytes(b"rot")
+    capsys.readouterr()
+    assert run(["train", "runs/clean", "--resume"]) == 2
+    assert "is no picture" in capsys.readouterr().err
+    assert run(["train", "runs/clean", "--resume", "--on-bad-data", "skip"]) == 0
+    assert newest.exists()
+    assert "going on after step 12" in capsys.readouterr().out
+    assert older.stem == "step-00000012"
+    report = json.loads(Path("runs/clean/data_report.json").read_text())
+    assert report["parts"][0]["images"] == {"listed": 6, "used": 5}

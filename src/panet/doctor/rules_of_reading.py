@@ -236,6 +236,13 @@ RULES_OF_READING: dict[str, Rule] = {
         "redraw it",
         _NO_ANNOTATION,
     ),
+    "polygon-without-area": Rule(
+        DROP_ANN,
+        "the points of a polygon lie on one line",
+        "it encloses nothing",
+        "remove the annotation",
+        _NO_ANNOTATION,
+    ),
     "polygon-part-left-out": Rule(
         WARN,
         "a polygon has fewer than three points",

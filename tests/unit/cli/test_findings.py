@@ -78,3 +78,26 @@ def test_check_finds_damage_that_only_decoding_shows(tiny_data: Path, capsys) ->
     assert run(["check", str(tiny_data)]) == 0
     assert run(["check", str(tiny_data), "--decode"]) == 2
     assert "not a readable picture" in capsys.readouterr().err
+
+
+def test_a_model_is_scored_without_the_bad_items_when_told_to(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    next((tiny_data / "images").iterdir()).write_bytes(b"rot")
+    command = ["eval", str(tiny_model), str(tiny_data), "--workers", "0", "--device", "cpu"]
+    assert run(command) == 2
+    assert "1 images and 0 annotations cannot be used" in capsys.readouterr().err
+    assert json.loads(Path("data_report.json").read_text())["on_bad_data"] == "strict"
+    assert run([*command, "--on-bad-data", "skip", "--data-report", "r.json"]) == 0
+    captured = capsys.readouterr()
+    assert "1 pictures, " in captured.out
+    assert "left out: 1 images" in captured.err
+    assert json.loads(Path("r.json").read_text())["outcomes"]["drop_image"] == 1
+    assert run([*command, "--data-report", "r.json"]) == 2
+    assert "r.json: exists: add --overwrite, or choose another --data-report" in capsys.readouterr().err
+    monkeypatch.chdir(tiny_data)
+    before = sorted(tiny_data.rglob("*"))
+    assert run(command) == 2
+    assert sorted(tiny_data.rglob("*")) == before
