@@ -8,8 +8,8 @@ Every copy is tried in a process of its own, which is forked after the heavy lib
     python benchmarks/guards.py objects.py segmentation.py
 
 Prints file, line, statement and the number of failing tests of the battery in strict mode and of the contract; if none
-fails there, of the unit tests of data and masks, and then of the battery in skip mode. Exits with 1 if some check can go
-unnoticed.
+fails there, of the unit tests of data and masks, and then of the battery in skip mode. Exits with 1 if some check can
+go unnoticed.
 """
 
 import ast

@@ -98,6 +98,11 @@ def with_thumbnail(path):
     path.write_bytes(content[:2] + marker + without_end(content[2:]))
 
 
+def endless(path):
+    saved("JPEG")(path)
+    os.truncate(path, (1 << 30) + 1)  # a hole: it takes no room
+
+
 def large(path):
     from PIL import Image
 
@@ -155,6 +160,7 @@ FILES = [
     Case("A47 a thumbnail's end", DROP_IMG, DAMAGED, picture(with_thumbnail), "no end marker"),
     Case("A48 zeros", DROP_IMG, DAMAGED, picture(bytes(4096))),
     Case("A49 an end in the tail", OK, "", picture(spoilt("JPEG", lambda content: content + bytes(1 << 20)))),
+    Case("A51 over 1 GiB", DROP_IMG, DAMAGED, picture(endless), "larger than 1024 MiB"),
     Case("A50 EXIF turns a square", OK, "", picture(exif(3, (HEIGHT, WIDTH)))),
 ]
 
