@@ -70,14 +70,18 @@ def find_wrong_areas(part: Part) -> Iterator[Finding]:
 def find_duplicates(part: Part) -> Iterator[Finding]:
     """Find pairs of objects of a picture whose masks have an IoU of 0.9 or more; crowds aside.
 
-    The later one is named, and the earlier one is the second of the finding's objects.
+    The later one is named, once, and the earlier one is the second of the finding's objects.
     """
     for image in range(len(part)):
         objects = part.dataset.annotations[image]
+        told: set[int] = set()  # each object once, however many copies there are
         for earlier, later in _close_boxes(objects):
+            if earlier in told or later in told:
+                continue
             overlap = _mask_iou(objects, earlier, later)
             if overlap < _SAME:
                 continue
+            told.add(later)
             label_map = part.dataset.label_map
             names = [label_map.name(int(objects.labels[i])) for i in (earlier, later)]
             first = part.rows(image)[earlier].get("id")

@@ -144,6 +144,14 @@ def test_an_object_that_is_there_twice_is_found_by_its_later_copy(planted: Any) 
     assert "0.950" in finding.problem.why
 
 
+def test_of_many_copies_each_is_found_once(planted: Any) -> None:
+    rows = planted.documents["train"]["annotations"]
+    rows += [{**rows[0], "id": 900 + number} for number in range(5)]
+    findings = planted.examine().findings
+    assert [finding.problem.annotation_id for finding in findings] == [900, 901, 902, 903, 904]
+    assert {finding.objects[1] for finding in findings} == {0}
+
+
 def test_objects_that_overlap_by_less_are_two(planted: Any) -> None:
     copy = {**planted.annotation(), "id": 900, "segmentation": [[10, 10, 40, 10, 40, 27, 10, 27]], "area": 510}
     planted.documents["train"]["annotations"].append({**copy, "bbox": [10, 10, 30, 17]})
