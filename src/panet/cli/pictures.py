@@ -1,12 +1,13 @@
 """What `predict` and `demo` share: pictures through a model, a line each, overlays and JSON into a folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from panet.predict.predictor import Predictor
     from panet.predict.result import Result
@@ -46,7 +47,7 @@ def predict_pictures(
     Raises:
         DataError: after all others are done, if a picture could not be used.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     from panet.errors import DataError
     from panet.evaluate.results import rounded, write_json
@@ -54,8 +55,7 @@ def predict_pictures(
 
     writer = PredictionFolder(folder, predictor.label_map)
     num_bad = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("pictures", total=len(pictures))
         tiles = bar.add_task("tiles", total=None, visible=tiling is not None)
         for name, path in pictures:
@@ -65,9 +65,7 @@ def predict_pictures(
                     score_threshold=score,
                     max_detections=max_dets,
                     tta=tta,
-                    tile=None if tiling is None else tiling.side,
-                    overlap=0.2 if tiling is None else tiling.overlap,
-                    tile_scale=None if tiling is None else tiling.scale,
+                    **_tiling_options(tiling),
                     progress=lambda done, total: bar.update(tiles, completed=done, total=total),
                 )
                 overlay = writer.add(name, result, overlays)
@@ -81,6 +79,19 @@ def predict_pictures(
     write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
     if num_bad:
         raise DataError(f"{num_bad} of {len(pictures)} pictures could not be used: they are named above")
+
+
+def _columns() -> "tuple[ProgressColumn, ...]":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+
+def _tiling_options(tiling: "Tiling | None") -> dict[str, Any]:
+    """Give the arguments of `Predictor.predict` that say how pictures are cut."""
+    if tiling is None:
+        return {}
+    return {"tile": tiling.side, "overlap": tiling.overlap, "tile_scale": tiling.scale}
 
 
 def describe(name: str, result: "Result", overlay: Path | None) -> str:
