@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.progress import ProgressColumn
 
     from panet.predict.predictor import Predictor
     from panet.predict.result import Result
@@ -34,7 +35,7 @@ def predict_pictures(
 
     Args:
         console: takes a line a picture, and a progress bar if it is a terminal.
-        predictor: it finds the objects.
+        predictor: the model.
         pictures: the name to show and the file of each.
         folder: an existing folder for the overlays and results.json.
         score: detections score above it.
@@ -46,15 +47,15 @@ def predict_pictures(
     Raises:
         DataError: after all others are done, if a picture could not be used.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
     from panet.errors import DataError
+    from panet.evaluate.results import rounded, write_json
     from panet.predict.folder import PredictionFolder
 
     writer = PredictionFolder(folder, predictor.label_map)
     num_bad = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("pictures", total=len(pictures))
         tiles = bar.add_task("tiles", total=None, visible=tiling is not None)
         for name, path in pictures:
@@ -64,7 +65,7 @@ def predict_pictures(
                     score_threshold=score,
                     max_detections=max_dets,
                     tta=tta,
-                    **_tile_options(tiling),
+                    **_tiling_options(tiling),
                     progress=lambda done, total: bar.update(tiles, completed=done, total=total),
                 )
                 overlay = writer.add(name, result, overlays)
@@ -74,21 +75,23 @@ def predict_pictures(
                 line = f"left out: {error}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
             bar.advance(task)
-    _write_results(folder, writer.document)
+    document = writer.document
+    write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
     if num_bad:
         raise DataError(f"{num_bad} of {len(pictures)} pictures could not be used: they are named above")
 
 
-def _tile_options(tiling: "Tiling | None") -> dict[str, Any]:
+def _columns() -> "tuple[ProgressColumn, ...]":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+
+
+def _tiling_options(tiling: "Tiling | None") -> dict[str, Any]:
+    """Give the arguments of `Predictor.predict` that say how pictures are cut."""
     if tiling is None:
         return {}
     return {"tile": tiling.side, "overlap": tiling.overlap, "tile_scale": tiling.scale}
-
-
-def _write_results(folder: Path, document: "dict[str, Any]") -> None:
-    from panet.evaluate.results import rounded, write_json
-
-    write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
 
 
 def describe(name: str, result: "Result", overlay: Path | None) -> str:

@@ -38,8 +38,7 @@ def predict(
         int | None, typer.Option(metavar="PX", help="Look at larger pictures in tiles of this side, and stitch.")
     ] = None,
     overlap: Annotated[
-        float | None,
-        typer.Option(metavar="SHARE", help="What neighbouring tiles share, of their side; by default 0.2."),
+        float | None, typer.Option(metavar="SHARE", help="Of a tile's side that neighbours share; by default 0.2.")
     ] = None,
     tile_scale: Annotated[
         float | None,
@@ -51,16 +50,13 @@ def predict(
 
     from panet.cli.pictures import RESULTS_NAME, predict_pictures
     from panet.data.images import MAX_FILE_PIXELS, printable
-    from panet.errors import ConfigError
     from panet.ops.rle import MAX_PIXELS
     from panet.predict.folder import list_sources, prepare_folder
     from panet.predict.predictor import load
     from panet.weights.checkpoint import model_path
 
     seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
-    tiling = _build_tiling(tile, overlap, tile_scale)
-    if tiling is not None and seen is not None:
-        raise ConfigError("--tile and --tta: tiles are not augmented: choose one of the two")
+    tiling = _build_tiling(tile, overlap, tile_scale, augmented=seen is not None)
     model_path(model)
     most = MAX_PIXELS if tiling is None else MAX_FILE_PIXELS
     pictures = [(str(path), path) for path in list_sources(sources, most)]
@@ -74,10 +70,12 @@ def predict(
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)
 
 
-def _build_tiling(tile: int | None, overlap: float | None, scale: float | None) -> "Tiling | None":
+def _build_tiling(tile: int | None, overlap: float | None, scale: float | None, *, augmented: bool) -> "Tiling | None":
     from panet.errors import ConfigError
     from panet.predict.tiling import Tiling
 
+    if tile is not None and augmented:
+        raise ConfigError("--tile and --tta: tiles are not augmented: choose one of the two")
     if tile is not None:
         return Tiling(tile, **({} if overlap is None else {"overlap": overlap}), scale=scale)
     if overlap is not None or scale is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from panet.data.images import list_images, printable, read_size
+from panet.data.images import list_images, open_picture, printable
 from panet.errors import DataError
 from panet.ops import rle
 from panet.ops.rle import MAX_PIXELS
@@ -28,7 +28,8 @@ def list_sources(sources: Sequence[str | Path], most: int = MAX_PIXELS) -> list[
     for source in sources:
         found = list_images(source)
         if Path(source).is_file():
-            read_size(source, most)
+            with open_picture(source, most):  # its header; pixels are decoded when they are looked at
+                pass
         for path in found:
             paths.setdefault(path.resolve(), path)
     return list(paths.values())
