@@ -28,7 +28,7 @@ def list_sources(sources: Sequence[str | Path], most: int = MAX_PIXELS) -> list[
     for source in sources:
         found = list_images(source)
         if Path(source).is_file():
-            with open_picture(source, most):  # its header; pixels are decoded when they are looked at
+            with open_picture(source, most=most):  # its header; pixels are decoded when they are looked at
                 pass
         for path in found:
             paths.setdefault(path.resolve(), path)
