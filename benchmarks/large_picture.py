@@ -42,7 +42,7 @@ class Slot(NamedTuple):
 
     top: int
     left: int
-    number: int
+    image: int
 
 
 class Tally(NamedTuple):
@@ -82,7 +82,7 @@ def write_picture(path: Path, dataset: CocoDataset, slots: Sequence[Slot], side:
     """Write the large picture; what is left over is black."""
     canvas = np.zeros((side, side, 3), dtype=np.uint8)
     for slot in slots:
-        pixels = read_image(dataset.images[slot.number].path).permute(1, 2, 0).numpy()
+        pixels = read_image(dataset.images[slot.image].path).permute(1, 2, 0).numpy()
         canvas[slot.top : slot.top + len(pixels), slot.left : slot.left + pixels.shape[1]] = pixels
     Image.fromarray(canvas).save(path, compress_level=1)
 
@@ -125,7 +125,7 @@ def sort_by_slot(masks: Sequence[rle.Rle], slots: Sequence[Slot], widths: Sequen
         x1, y1, x2, y2 = rle.to_box(mask)
         top = (y1 + y2) // 2 // HEIGHT * HEIGHT
         place = int(np.searchsorted(edges.get(top, []), (x1 + x2) // 2, side="right")) - 1
-        if place >= 0 and (x1 + x2) // 2 < by_row[top][place].left + widths[by_row[top][place].number]:
+        if place >= 0 and (x1 + x2) // 2 < by_row[top][place].left + widths[by_row[top][place].image]:
             owned[by_row[top][place]].append(number)
     return owned
 
@@ -166,7 +166,7 @@ def compare(
     """Print what became of the true objects of all slots."""
     everywhere, seams = Tally(), Tally()
     for slot, masks in found.items():
-        for mask, row in zip(truth[slot.number], overlaps(truth[slot.number], masks), strict=True):
+        for mask, row in zip(truth[slot.image], overlaps(truth[slot.image], masks), strict=True):
             hits = [float(iou) for iou in row if iou >= FOUND]
             everywhere = everywhere.plus(hits)
             seams = seams.plus(hits) if on_seam(mask, slot, tiles, side) else seams
@@ -206,14 +206,14 @@ def main() -> None:
         write_picture(path, dataset, slots, side)
         masks, seconds, peak = predict_large(path, folder / "found", arguments)
     print(f"{len(masks)} objects in {seconds:.0f} s; peak memory {peak:.2f} GB", flush=True)
-    alone = predict_small(dataset, {slot.number for slot in slots}, arguments)
+    alone = predict_small(dataset, {slot.image for slot in slots}, arguments)
     annotated = {index: list(dataset.annotations[index].masks) for index in alone}
     owned = sort_by_slot(masks, slots, widths)
-    tiled = {slot: [cut_to_slot(masks[i], slot, widths[slot.number]) for i in owned[slot]] for slot in slots}
-    print(f"found in the small pictures on their own: {sum(len(alone[slot.number]) for slot in slots)} objects")
+    tiled = {slot: [cut_to_slot(masks[i], slot, widths[slot.image]) for i in owned[slot]] for slot in slots}
+    print(f"found in the small pictures on their own: {sum(len(alone[slot.image]) for slot in slots)} objects")
     compare("tiled, against the small pictures on their own", alone, tiled, tiles, side)
     compare("tiled, against the annotations", annotated, tiled, tiles, side)
-    untiled = {slot: alone[slot.number] for slot in slots}
+    untiled = {slot: alone[slot.image] for slot in slots}
     compare("small pictures on their own, against the annotations", annotated, untiled, tiles, side)
 
 

@@ -7,7 +7,7 @@ import pytest
 from battery import annotations, pictures
 from battery.case import FATAL, OK
 from panet.data.coco import read_coco
-from panet.data.layout import Split
+from panet.data.formats.source import coco_part
 from panet.data.problems import Outcome
 from panet.doctor.document import dump, to_document
 from panet.doctor.examine import examine
@@ -25,7 +25,7 @@ MODEL = ModelFit("any", (16.0, 32.0), (0.5, 1.0, 2.0), 60, 90, "modern", 100)
 def test_every_case_is_named_drawn_and_corrected(case, bench, tmp_path):
     case.spoil(bench)
     bench.write()
-    opened = open_part("train", Split(bench.json, bench.images))
+    opened = open_part("train", coco_part(bench.json, bench.images))
     parts, unreadable = ([opened], ()) if isinstance(opened, Part) else ([], opened)
     diagnosis = examine(parts, MODEL, decode=True, unreadable=unreadable)
     found = {finding.problem.rule: finding.problem.outcome for finding in diagnosis.findings}

@@ -92,10 +92,11 @@ def _is_id(value: object) -> TypeGuard[int | str]:
 
 
 def _size(image: Mapping[str, Any]) -> Size | None:
-    sides: tuple[Any, Any] = image.get("height"), image.get("width")
-    if not all(_is_number(side) and side == int(side) >= 1 for side in sides):
+    sides = [image.get(key) for key in ("height", "width")]
+    whole = [int(side) for side in sides if _is_number(side) and side == int(side) >= 1]
+    if len(whole) < 2:
         return None
-    height, width = (int(side) for side in sides)
+    height, width = whole
     return (height, width) if height * width <= rle.MAX_TILED_PIXELS else None
 
 
