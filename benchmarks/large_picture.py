@@ -88,7 +88,7 @@ def write_picture(path: Path, dataset: CocoDataset, slots: Sequence[Slot], side:
 
 
 def predict_large(path: Path, output: Path, arguments: argparse.Namespace) -> tuple[list[rle.Rle], float, float]:
-    """Run the command; give its masks, its seconds and the peak of its memory in GB."""
+    """Run the command; give its masks, its seconds and the peak of its memory in GiB."""
     command = [sys.executable, "-m", "panet", "predict", arguments.model, str(path), "--output", str(output)]
     command += ["--tile", str(arguments.tile), "--overlap", str(arguments.overlap), "--score", str(arguments.score)]
     command += ["--precision", arguments.precision, "--device", "cpu"]
@@ -205,7 +205,7 @@ def main() -> None:
         path = folder / f"large.{arguments.format}"
         write_picture(path, dataset, slots, side)
         masks, seconds, peak = predict_large(path, folder / "found", arguments)
-    print(f"{len(masks)} objects in {seconds:.0f} s; peak memory {peak:.2f} GB", flush=True)
+    print(f"{len(masks)} objects in {seconds:.0f} s; peak memory {peak:.2f} GiB", flush=True)
     alone = predict_small(dataset, {slot.image for slot in slots}, arguments)
     annotated = {index: list(dataset.annotations[index].masks) for index in alone}
     owned = sort_by_slot(masks, slots, widths)

@@ -140,7 +140,7 @@ def test_a_cache_in_the_data_set_is_refused(shapes, tmp_path, inside):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_samples_are_those_of_the_first_version(shapes):
+def test_samples_are_those_recorded(shapes):
     data = DATA.model_copy(update={"scale_jitter": None, "crop": (40, 40), "colour_jitter": 0.0})
     digest = hashlib.blake2b(digest_size=8)
     for batch in train_batches(shapes, data, num_steps=12):
@@ -148,8 +148,7 @@ def test_samples_are_those_of_the_first_version(shapes):
         for target in batch.targets:
             for part in (target.boxes, target.labels, target.masks, target.crowd):
                 digest.update(part.contiguous().numpy().tobytes())
-    # Crops and flips compute nothing. e9cbbfb77740d60d until less than a tenth of an object became a crowd: before that
-    # it was left out, and records and objects of commit 12080fc, kept as Python objects, gave the same.
+    # Crops and flips compute nothing. e9cbbfb77740d60d before slivers of cut objects became crowds.
     assert digest.hexdigest() == "10850eb9565b5117"
 
 
