@@ -102,7 +102,7 @@ def test_a_started_worker_makes_the_same_batches(shapes, method):
     loader.multiprocessing_context = method
     assert_equal(list(loader), train_batches(shapes, num_steps=3))
     kept = [*tensors_of(shapes.annotations), *tensors_of(shapes.images)]
-    assert len(kept) == 16
+    assert len(kept) == 17
     assert all(tensor.is_shared() for tensor in kept if len(tensor)) == (method == "spawn")
 
 
