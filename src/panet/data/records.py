@@ -76,7 +76,7 @@ def read_image_record(
 
 def is_finite(value: object) -> TypeGuard[int | float]:
     """Tell a finite number from anything else, from bools and from integers that no float holds."""
-    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # type: ignore[operator]
+    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # type: ignore[operator]  # a number
 
 
 def is_id(value: object) -> TypeGuard[int | str]:

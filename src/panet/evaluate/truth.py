@@ -222,4 +222,4 @@ def _read_mask(segmentation: Any, size: Size | None, place: str) -> rle.Rle:
 
 def _is_number(value: object) -> TypeGuard[float]:
     """Tell a finite number from anything else, from bools and from integers that no float holds."""
-    return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER  # type: ignore[operator]
+    return type(value) in (int, float) and -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER  # type: ignore[operator]  # a number

@@ -1,6 +1,6 @@
 // What the kernels of panet share: threads, the choice of vectors, large pages.
 //
-// The interface of both files is plain C; panet/ops/native.py is its other side. Vectors are the compiler's own types,
+// The interface of all files is plain C; panet/ops/native.py is its other side. Vectors are the compiler's own types,
 // so any processor works. On x86-64 every kernel also exists for AVX2 and AVX-512, and the widest that the processor
 // has is taken at run time. No result depends on the number of threads.
 
