@@ -42,6 +42,7 @@ def panet_step(objective: nn.Module, batch: Batch, dtype: torch.dtype) -> Callab
     optimizer = _optimizer(objective, fused=True)  # as `train.optimizer` builds it
 
     def run() -> float:
+        optimizer.zero_grad(set_to_none=True)  # where `train.loop` has it
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             losses: dict[str, Tensor] = objective(batch, torch.Generator().manual_seed(0))
         return _update(optimizer, losses)
@@ -71,7 +72,9 @@ def torchvision_step(version: str, batch: Batch, num_classes: int) -> Callable[[
     ]
 
     def run() -> float:
-        return _update(optimizer, model(images, targets))
+        losses = model(images, targets)
+        optimizer.zero_grad(set_to_none=True)  # where torchvision's references have it
+        return _update(optimizer, losses)
 
     return run
 
@@ -83,7 +86,6 @@ def _optimizer(model: nn.Module, *, fused: bool | None) -> torch.optim.Optimizer
 
 def _update(optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]) -> float:
     total = torch.stack([loss.float() for loss in losses.values()]).sum()
-    optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]  # torch has no types there
     optimizer.step()
     return float(total.detach())

@@ -123,6 +123,7 @@ class _TrainingStep:
         model = build_model(config.model, load_backbone=False)
         model = naive_form(model) if entry.form == "naive" else model
         objective = build_objective(model, config.objective, config.model.rpn)
+        objective.whole_rpn = entry.form == "naive"
         self.run = panet_step(objective.train(), batch, _DTYPES.get(entry.form, torch.float32))
 
     def stages(self, clock: Callable[[], float]) -> Mapping[str, float]:

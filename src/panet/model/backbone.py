@@ -1,8 +1,10 @@
 """Image -> C2..C5: any timm model with `features_only`."""
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import timm
+import torch
 from timm.layers.drop import DropPath
 from timm.layers.format import Format
 from timm.models._features import FeatureInfo
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from panet.errors import ConfigError, nearest
+from panet.ops.lean import LeanNorms
 from panet.structures import Pyramid
 
 __all__ = ["LEVELS", "Backbone", "timm_features"]
@@ -56,7 +59,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Pyramid:
         """Give {2..5: (B, C_k, H / 2**k, W / 2**k)} of (B, 3, H, W) normalised pixels."""
-        features = self.body(images)
+        with LeanNorms() if self.frozen_norm and torch.is_grad_enabled() else nullcontext():
+            features = self.body(images)
         c = {k: features[i] for k, i in self.index.items()}
         return {k: x.permute(0, 3, 1, 2).contiguous() for k, x in c.items()} if self.channels_last else c
 

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from panet.ops.lean import lean_linear
+
 __all__ = ["ConvBlock", "LinearBlock", "NormFactory", "gaussian_fill", "msra_fill", "norm_factory", "xavier_fill"]
 
 NormFactory: TypeAlias = Callable[[int], nn.Module] | None
@@ -60,6 +62,8 @@ class ConvBlock(nn.Sequential):
 class LinearBlock(nn.Sequential):
     """Linear layer with a bias, then norm where there is one, then ReLU: (R, ...) -> (R, outputs)."""
 
+    linear: nn.Linear
+
     def __init__(self, inputs: int, outputs: int, norm: NormFactory = None) -> None:
         super().__init__()
         self.flatten = nn.Flatten()
@@ -68,6 +72,16 @@ class LinearBlock(nn.Sequential):
             # BatchNorm2d refuses vectors; GroupNorm and SyncBatchNorm take them.
             self.norm = nn.BatchNorm1d(outputs) if norm is nn.BatchNorm2d else norm(outputs)
         self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor, remake: Callable[[], Tensor] | None = None) -> Tensor:
+        """Apply all of it; what autograd would keep of `x` is made again by `remake`, if it is given."""
+        if remake is None:
+            result: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return result
+        x = lean_linear(self.flatten(x), self.linear.weight, self.linear.bias, lambda: self.flatten(remake()))
+        for layer in list(self)[2:]:
+            x = layer(x)
+        return x
 
 
 def xavier_fill(module: nn.Module) -> None:

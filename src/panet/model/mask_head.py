@@ -9,6 +9,7 @@ from torch.nn.functional import linear, relu
 
 from panet.model.box_head import PoolingFactory
 from panet.model.layers import ConvBlock, NormFactory, gaussian_fill, msra_fill
+from panet.ops.lean import lean_linear
 from panet.structures import Pyramid
 
 __all__ = ["FullyConnectedPath", "MaskHead"]
@@ -38,8 +39,9 @@ class FullyConnectedPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (D, C, S, S) to (D, 1, 2 S, 2 S), at least 0."""
-        x = relu(self.fc(self.conv5(self.conv4(x)).flatten(1)))
-        return x.reshape(-1, 1, self.side, self.side)
+        x = self.conv5(self.conv4(x)).flatten(1)
+        x = lean_linear(x, self.fc.weight, self.fc.bias) if torch.is_grad_enabled() else self.fc(x)
+        return relu(x).reshape(-1, 1, self.side, self.side)
 
 
 class Deconv(nn.ConvTranspose2d):

@@ -34,6 +34,7 @@ class Objective(nn.Module):
         mask_samples: positives whose mask trains, of a picture; None: all.
         rpn_beta: of the RPN's box loss.
         box_beta: of the box head's.
+        whole_rpn: differentiate the RPN's outputs of all anchors, not just of those that train: the same, but slow.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Objective(nn.Module):
         mask_samples: int | None = None,
         rpn_beta: float = 1 / 9,
         box_beta: float = 1 / 3,
+        whole_rpn: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -55,6 +57,7 @@ class Objective(nn.Module):
         self.mask_samples = mask_samples
         self.rpn_beta = rpn_beta
         self.box_beta = box_beta
+        self.whole_rpn = whole_rpn
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Judge a batch; in eval mode the same call gives a validation loss.
@@ -69,9 +72,12 @@ class Objective(nn.Module):
         if self.roi_rule.inclusive:
             targets = tuple(map(_with_last_pixel, targets, images.scales))
         n = self.model.features(images.tensor)
-        rpn = self.model.rpn(with_coarser_level(n))
+        levels = with_coarser_level(n)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.whole_rpn):
+            rpn: RPNOutput = self.model.rpn(levels)
         anchors = self.model.anchors(rpn, images)
-        losses = self._rpn_losses(rpn, anchors, targets, images.sizes, generator)
+        chosen = self._choose_anchors(anchors, targets, images.sizes, generator)
+        losses = self._rpn_losses(levels, rpn, chosen)
 
         proposals = propose(rpn, anchors, images.sizes, self.proposal_rule)
         rois = sample_rois(proposals, targets, images.sizes, self.roi_rule, generator)
@@ -80,20 +86,21 @@ class Objective(nn.Module):
             losses["mask"] = self._mask_loss(n, rois, targets, generator)
         return losses
 
-    def _rpn_losses(
-        self,
-        rpn: RPNOutput,
-        anchors: Pyramid,
-        targets: Sequence[Target],
-        sizes: Sequence[Size],
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def _choose_anchors(
+        self, anchors: Pyramid, targets: Sequence[Target], sizes: Sequence[Size], generator: torch.Generator
+    ) -> list[AnchorTargets]:
         every = torch.cat(list(anchors.values()))
-        chosen = [
-            self._anchor_targets(every, target, size, generator) for target, size in zip(targets, sizes, strict=True)
-        ]
-        objectness = torch.cat(list(rpn.objectness.values()), dim=1)
-        deltas = torch.cat(list(rpn.deltas.values()), dim=1)
+        pairs = zip(targets, sizes, strict=True)
+        return [self._anchor_targets(every, target, size, generator) for target, size in pairs]
+
+    def _rpn_losses(self, levels: Pyramid, rpn: RPNOutput, chosen: Sequence[AnchorTargets]) -> dict[str, Tensor]:
+        objectness: Sequence[Tensor] | Tensor
+        deltas: Sequence[Tensor] | Tensor
+        if self.whole_rpn:
+            objectness, deltas = (torch.cat(list(each.values()), dim=1) for each in rpn[:2])
+        else:
+            objectness, deltas = self.model.rpn.at(levels, [torch.cat(each[:2]) for each in chosen])
+            chosen = [each.renumbered() for each in chosen]
         return {
             "objectness": objectness_loss(objectness, chosen, self.anchor_rule.num_samples),
             "rpn_box": rpn_box_loss(deltas, chosen, self.rpn_beta),

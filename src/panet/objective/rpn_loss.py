@@ -23,12 +23,17 @@ class AnchorTargets(NamedTuple):
     negative: Tensor
     deltas: Tensor
 
+    def renumbered(self) -> "AnchorTargets":
+        """Give the same with indices into the anchors that train alone, positives first."""
+        index = torch.arange(len(self.positive) + len(self.negative), device=self.positive.device)
+        return AnchorTargets(index[: len(self.positive)], index[len(self.positive) :], self.deltas)
 
-def objectness_loss(logits: Tensor, targets: Sequence[AnchorTargets], num_samples: int) -> Tensor:
+
+def objectness_loss(logits: Sequence[Tensor] | Tensor, targets: Sequence[AnchorTargets], num_samples: int) -> Tensor:
     """Binary cross-entropy over the sampled anchors / (num_samples * B): a fixed divisor, not the number drawn.
 
     Args:
-        logits: (B, N) of all anchors.
+        logits: B rows (N_i,) of anchors that the targets' indices point at.
         targets: B pictures'.
         num_samples: anchors that a picture may have.
     """
@@ -41,11 +46,11 @@ def objectness_loss(logits: Tensor, targets: Sequence[AnchorTargets], num_sample
     return torch.stack(losses).sum() / (num_samples * len(targets))
 
 
-def rpn_box_loss(deltas: Tensor, targets: Sequence[AnchorTargets], beta: float = 1 / 9) -> Tensor:
+def rpn_box_loss(deltas: Sequence[Tensor] | Tensor, targets: Sequence[AnchorTargets], beta: float = 1 / 9) -> Tensor:
     """Smooth-L1 over the positives, / the anchors sampled in their picture, / B.
 
     Args:
-        deltas: (B, N, 4) of all anchors.
+        deltas: B rows (N_i, 4).
         targets: B pictures'.
         beta: where the loss turns from square to absolute.
     """

@@ -17,7 +17,7 @@ from panet.errors import ConfigError
 
 __all__ = ["LIBRARY", "PROBLEM", "convolve", "has_pairs", "pool", "pool_backward", "vectors", "write_counts"]
 
-_INTERFACE = 2  # of kernels/*.cpp
+_INTERFACE = 3  # of kernels/*.cpp
 
 
 class _Pooling(ctypes.Structure):
@@ -25,7 +25,7 @@ class _Pooling(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("num_levels", "batch", "channels", "num_rois", "size", "samples")),
-        *((name, ctypes.c_int64) for name in ("aligned", "is_bfloat16", "num_threads")),
+        *((name, ctypes.c_int64) for name in ("aligned", "is_bfloat16", "is_channels_first", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("heights", "widths", "scales", "rois", "level_of")),
     )
 
@@ -110,7 +110,7 @@ def pool(
         scales: L factors from the boxes' frame to map pixels.
         samples: points per bin side; 0: as many as the bin has map pixels.
         aligned: shift by half a map pixel; RoIs may be smaller than one.
-    Maps and grids are all float32 or all bfloat16, on the CPU, in channels_last memory.
+    Maps and grids are all float32 or all bfloat16, on the CPU; maps lie channels_last, grids so or channels first.
     """
     assert LIBRARY is not None
     call = _describe(maps, grids, rois, level_of, scales, samples, aligned)
@@ -233,7 +233,9 @@ def _describe(
     assert level_of is None or (level_of.shape == (len(rois),) and level_of.dtype == torch.int64)
     assert all(x.shape[:2] == (batch, channels) and min(x.shape[2:]) > 0 for x in maps)
     assert all(x.shape == (len(rois), channels, size, size) and x.dtype == grids[0].dtype for x in grids)
-    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in (*maps, *grids))
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in maps)
+    is_channels_first = not all(x.is_contiguous(memory_format=torch.channels_last) for x in grids)
+    assert not is_channels_first or all(x.is_contiguous() for x in grids)
     assert rois.is_contiguous()
     assert level_of is None or level_of.is_contiguous()
     heights = (ctypes.c_int64 * len(maps))(*(x.shape[2] for x in maps))
@@ -241,7 +243,8 @@ def _describe(
     factors = (ctypes.c_float * len(maps))(*scales)
     call = _Pooling(
         *(len(maps), batch, channels, len(rois), size, samples),
-        *(int(aligned), int(grids[0].dtype == torch.bfloat16), torch.get_num_threads()),
+        *(int(aligned), int(grids[0].dtype == torch.bfloat16), int(is_channels_first)),
+        torch.get_num_threads(),
         *(ctypes.addressof(heights), ctypes.addressof(widths), ctypes.addressof(factors)),
         *(rois.data_ptr(), 0 if level_of is None else level_of.data_ptr()),
     )

@@ -26,8 +26,9 @@ def pool_levels(
     size: int,
     samples: int,
     aligned: bool,
+    channels_first: bool = False,
 ) -> list[Tensor]:
-    """Pool RoIs from L levels; grids lie in channels_last memory. Gradients are the same in every run.
+    """Pool RoIs from L levels. Gradients are the same in every run.
 
     Args:
         features: L maps (B, C, H_l, W_l) for which `can_pool` holds.
@@ -37,11 +38,12 @@ def pool_levels(
         size: side S of a grid.
         samples: points per bin side; 0: as many as the bin has map pixels.
         aligned: as torchvision's `roi_align` has it.
+        channels_first: how grids lie in memory: as a linear layer reads them; else channels_last, as a conv does.
     Returns:
         L grids (R, C, S, S), or one if each RoI has its level.
     """
     maps = [x.contiguous(memory_format=torch.channels_last) for x in features]
-    grids = _new_grids(features, rois, level_of, size)
+    grids = _new_grids(features, rois, level_of, size, channels_first)
     native.pool(maps, grids, rois.float().contiguous(), level_of, scales, samples, aligned)
     return grids
 
@@ -55,18 +57,22 @@ def _(
     size: int,
     samples: int,
     aligned: bool,
+    channels_first: bool = False,
 ) -> list[Tensor]:
-    return _new_grids(features, rois, level_of, size)
+    return _new_grids(features, rois, level_of, size, channels_first)
 
 
-def _new_grids(features: list[Tensor], rois: Tensor, level_of: Tensor | None, size: int) -> list[Tensor]:
+def _new_grids(
+    features: list[Tensor], rois: Tensor, level_of: Tensor | None, size: int, channels_first: bool
+) -> list[Tensor]:
     shape = (rois.shape[0], features[0].shape[1], size, size)
     num_grids = len(features) if level_of is None else 1
-    return [_new(shape, features[0], features[0].dtype) for _ in range(num_grids)]
+    layout = torch.contiguous_format if channels_first else torch.channels_last
+    return [_new(shape, features[0], features[0].dtype, layout) for _ in range(num_grids)]
 
 
-def _new(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=torch.channels_last)
+def _new(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=like.device, memory_format=layout)
 
 
 @torch.library.custom_op("panet::pool_levels_backward", mutates_args=(), device_types="cpu")
@@ -82,7 +88,8 @@ def pool_levels_backward(
     aligned: bool,
 ) -> list[Tensor]:
     """Give the L maps' gradients, float32 (B, C, H_l, W_l), from those of the grids."""
-    grids = [x.contiguous(memory_format=torch.channels_last) for x in grids]
+    if not all(x.is_contiguous() for x in grids):
+        grids = [x.contiguous(memory_format=torch.channels_last) for x in grids]
     maps = _new_maps(grids, batch, heights, widths)
     native.pool_backward(grids, maps, rois.float().contiguous(), level_of, scales, samples, aligned)
     return maps
@@ -106,11 +113,13 @@ def _(
 def _new_maps(grids: list[Tensor], batch: int, heights: list[int], widths: list[int]) -> list[Tensor]:
     channels = grids[0].shape[1]
     sides = zip(heights, widths, strict=True)
-    return [_new((batch, channels, height, width), grids[0], torch.float32) for height, width in sides]
+    return [
+        _new((batch, channels, height, width), grids[0], torch.float32, torch.channels_last) for height, width in sides
+    ]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    features, rois, level_of, scales, _, samples, aligned = inputs
+    features, rois, level_of, scales, _, samples, aligned, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(rois, level_of)
     ctx.sizes = (features[0].shape[0], [x.shape[2] for x in features], [x.shape[3] for x in features])
@@ -131,7 +140,7 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
         found = pool_levels_backward(grids, rois, level_of, scales, batch, *sides, *ctx.sampling)
         for i, gradient in zip(used, found, strict=True):
             maps[i] = gradient.to(ctx.dtype)
-    return maps, None, None, None, None, None, None
+    return maps, None, None, None, None, None, None, None
 
 
 pool_levels.register_autograd(_backward, setup_context=_remember)

@@ -18,7 +18,15 @@ __all__ = ["assigned_levels", "pool_all_levels", "pool_assigned_level"]
 Pyramid = dict[int, Tensor]
 
 
-def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int, *, aligned: bool = False) -> Pyramid:
+def pool_all_levels(
+    n: Pyramid,
+    boxes: Sequence[Tensor],
+    size: int,
+    samples: int,
+    *,
+    aligned: bool = False,
+    channels_first: bool = False,
+) -> Pyramid:
     """Pool each RoI from every level (PANet, Sec. 3.2); no level is picked by box size.
 
     Args:
@@ -27,13 +35,15 @@ def pool_all_levels(n: Pyramid, boxes: Sequence[Tensor], size: int, samples: int
         size: side S of the pooled grid.
         samples: RoIAlign sampling points per bin side; 0: as many as the bin has feature pixels.
         aligned: RoIs are shifted by half a feature pixel, and may be smaller than one (Detectron2's ROIAlignV2).
+        channels_first: grids should lie in memory as a linear layer reads them, not as a conv does.
     Returns:
         Level k -> (R, C, S, S) with R = sum of R_i; every level lists the RoIs in one order.
     """
     rois = _with_image_index(boxes)
     if can_pool(list(n.values())):
         scales = [2.0**-k for k in n]
-        return dict(zip(n, pool_levels(list(n.values()), rois, None, scales, size, samples, aligned), strict=True))
+        grids = pool_levels(list(n.values()), rois, None, scales, size, samples, aligned, channels_first)
+        return dict(zip(n, grids, strict=True))
     return {k: _pool(feature, rois, k, size, samples, aligned) for k, feature in n.items()}
 
 

@@ -27,6 +27,40 @@ def test_all_levels_share_one_head():
     assert torch.equal(output.objectness[2], output.objectness[3])
 
 
+@pytest.mark.parametrize("num_convs", [1, 2])
+def test_a_few_anchors_are_judged_as_with_all_the_others_at_the_edges_of_a_map_too(num_convs):
+    generator = torch.Generator().manual_seed(0)
+    head = RPNHead(4, 3, num_convs).double()
+    torch.nn.init.normal_(head.conv.bias, generator=generator)
+    sides = {2: (5, 4), 3: (3, 2), 4: (1, 1)}
+    n = {k: torch.randn(2, 4, *side, generator=generator, dtype=torch.float64) for k, side in sides.items()}
+    found = []
+    for few in (False, True):
+        levels = {k: x.clone().requires_grad_() for k, x in n.items()}
+        head.zero_grad()
+        chosen = [torch.arange(81), torch.tensor([80, 0, 61, 61, 78])]
+        if few:
+            objectness, deltas = head.at(levels, chosen)
+        else:
+            output = head(levels)
+            whole = [torch.cat(list(each.values()), dim=1) for each in output[:2]]
+            objectness, deltas = ([each[i, index] for i, index in enumerate(chosen)] for each in whole)
+        every = [*objectness, *deltas]
+        sum((each * torch.arange(each.numel()).view_as(each).sin()).sum() for each in every).backward()
+        found.append((*every, *(x.grad for x in levels.values()), *(p.grad for p in head.parameters())))
+    for whole, part in zip(*found, strict=True):
+        assert whole.any()
+        torch.testing.assert_close(part, whole)
+
+
+def test_no_anchors_at_all_are_judged_without_fuss():
+    head = RPNHead(4, 3)
+    objectness, deltas = head.at({2: torch.zeros(1, 4, 2, 2)}, [torch.zeros(0, dtype=torch.int64)])
+    assert [each.shape for each in (*objectness, *deltas)] == [(0,), (0, 4)]
+    (objectness[0].sum() + deltas[0].sum()).backward()
+    assert all(parameter.grad is not None for parameter in head.parameters())
+
+
 def test_anchors_stand_at_strides_of_a_power_of_two():
     cells = {2: torch.tensor([[-1.0, -1, 1, 1]]), 6: torch.tensor([[-8.0, -8, 8, 8]])}
     anchors = anchors_of(cells, {2: (1, 2), 6: (2, 1)})

@@ -1,6 +1,7 @@
 """The five losses of a small network on small pictures."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,6 +106,20 @@ def test_a_seed_gives_the_same_losses_bit_for_bit_and_leaves_the_global_generato
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_the_anchors_that_train_alone_give_the_losses_and_gradients_of_all(build, make_batch, case):
+    objective, found = build().double(), []
+    batch = make_batch(**CASES[case])
+    batch = replace(batch, images=replace(batch.images, tensor=batch.images.tensor.double()))
+    for objective.whole_rpn in (True, False):
+        objective.zero_grad()
+        losses = judge(objective, batch)
+        backward(losses)
+        found.append((*losses.values(), *(p.grad for p in objective.parameters() if p.requires_grad)))
+    for whole, few in zip(*found, strict=True):
+        torch.testing.assert_close(few, whole)
+
+
 def test_eval_mode_gives_the_same_losses_as_train_mode(build, make_batch):
     objective, batch = build(), make_batch()
     trained = values(judge(objective.train(), batch))
@@ -159,6 +174,7 @@ class PerfectRPN(nn.Module):
 
 def test_a_perfect_rpn_has_no_loss_and_a_stubborn_one_much(build, make_batch):
     objective, batch = build(), make_batch()
+    objective.whole_rpn = True
     objective.model.rpn = PerfectRPN(objective, batch)
     losses = values(judge(objective, batch))
     assert losses["objectness"] < 1e-6

@@ -155,3 +155,24 @@ def test_levels_of_two_types_go_another_way() -> None:
     n[2] = n[2].bfloat16()
     assert not can_pool(list(n.values()))
     assert pool_all_levels(n, [boxes(), boxes()], 7, 2)[2].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels", [16, 40, 3])
+def test_grids_for_a_linear_layer_are_the_same_bits_and_so_are_their_gradients(
+    channels: int, dtype: torch.dtype
+) -> None:
+    found = []
+    for channels_first in (False, True):
+        n = {k: x.to(dtype).requires_grad_() for k, x in pyramid(channels).items()}
+        grids = pool_all_levels(n, [boxes(), boxes(5, seed=2)], 7, 2, channels_first=channels_first)
+        rows = [grid.flatten(1) for grid in grids.values()]
+        assert channels_first == all(
+            row.data_ptr() == grid.data_ptr() for row, grid in zip(rows, grids.values(), strict=True)
+        )
+        weights = torch.linspace(-1, 1, rows[0].shape[1], dtype=dtype)
+        sum((row * weights).sum() for row in rows).backward()
+        found.append((*rows, *(x.grad for x in n.values())))
+    for last, first in zip(*found, strict=True):
+        assert last.any()
+        assert torch.equal(last, first)

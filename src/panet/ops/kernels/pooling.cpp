@@ -2,6 +2,7 @@
 //
 // Features, grids of RoIs and gradients lie as (N, H, W, C): a pixel's channels are side by side and go through vector
 // registers together. A bin of a RoI is a sum of pixels, each with the weight that all samples in the bin give it.
+// A linear layer wants grids as (N, C, H, W): each RoI's is turned while it is in the cache.
 
 #include "shared.h"
 #include "vectors.h"
@@ -62,7 +63,7 @@ void place_samples(float start, float stop, int64_t limit, int64_t size, int64_t
 // What a call is about; panet.ops.native.Pooling has the same fields. R RoIs of B pictures on L levels.
 struct Pooling {
   int64_t num_levels, batch, channels, num_rois, size, samples;
-  int64_t aligned, is_bfloat16, num_threads;
+  int64_t aligned, is_bfloat16, is_channels_first, num_threads;
   const int64_t *heights, *widths;  // (L,)
   const float* scales;              // (L,)
   const float* rois;                // (R, 5): picture, x1, y1, x2, y2
@@ -201,6 +202,26 @@ const Kernels& kernels() {
   return baseline;
 }
 
+// Channels [begin, end) of a RoI's grid: (C, S * S) -> (S * S, C), or back.
+template <typename T>
+void turn(const T* from, T* to, int64_t channels, int64_t bins, int64_t begin, int64_t end, bool back) {
+  const auto move = [&](int64_t bin, int64_t c) {
+    const int64_t first = c * bins + bin, last = bin * channels + c;
+    if (back) to[first] = from[last];
+    else to[last] = from[first];
+  };
+  const int64_t block = 16;  // channels whose bins stay in the nearest cache
+  int64_t start = begin;
+  for (; start + block <= end; start += block) {
+    for (int64_t bin = 0; bin < bins; ++bin) {
+      for (int64_t c = start; c < start + block; ++c) move(bin, c);
+    }
+  }
+  for (int64_t bin = 0; bin < bins; ++bin) {
+    for (int64_t c = start; c < end; ++c) move(bin, c);
+  }
+}
+
 template <typename T>
 bool pool(const Pooling& pooling, const void* const* maps, void* const* grids) {
   const int64_t length = pooling.grid_length(), chunk = 8, num_chunks = (pooling.num_rois + chunk - 1) / chunk;
@@ -210,6 +231,7 @@ bool pool(const Pooling& pooling, const void* const* maps, void* const* grids) {
   const auto pool_chunk = [&](int64_t task) {
     Axis y, x;
     std::vector<Tap> pixels;
+    std::vector<T> turned(pooling.is_channels_first ? length : 0);
     const int64_t level = task / num_chunks, begin = task % num_chunks * chunk;
     for (int64_t roi = begin; roi < std::min(begin + chunk, pooling.num_rois); ++roi) {
       if (!pooling.reads(roi, level)) continue;
@@ -220,8 +242,12 @@ bool pool(const Pooling& pooling, const void* const* maps, void* const* grids) {
         continue;
       }
       const T* map = static_cast<const T*>(maps[level]) + first_pixel * pooling.channels;
-      transfer(Work<const T, T>{map, grid, &y, &x, &pixels, pooling.widths[level], pooling.channels, 0,
+      T* bins = pooling.is_channels_first ? turned.data() : grid;
+      transfer(Work<const T, T>{map, bins, &y, &x, &pixels, pooling.widths[level], pooling.channels, 0,
                                 pooling.channels, pooling.size});
+      if (pooling.is_channels_first) {
+        turn(bins, grid, pooling.channels, pooling.size * pooling.size, 0, pooling.channels, true);
+      }
     }
   };
   return panet::run_tasks(num_chunks * pooling.num_levels, pooling.num_threads, pool_chunk);
@@ -252,14 +278,20 @@ bool pool_backward(const Pooling& pooling, const void* const* grids, float* cons
   const auto add_channels = [&](int64_t task) {
     Axis y, x;
     std::vector<Tap> pixels;
+    std::vector<T> turned(pooling.is_channels_first ? length : 0);
     const int64_t level = task / num_chunks, begin = task % num_chunks * chunk;
+    const int64_t end = std::min(begin + chunk, pooling.channels);
     for (int64_t roi = 0; roi < pooling.num_rois; ++roi) {
       int64_t first_pixel;
       if (!pooling.reads(roi, level) || !pooling.place(roi, level, first_pixel, y, x)) continue;
       const T* grid = static_cast<const T*>(grids[pooling.level_of ? 0 : level]) + roi * length;
+      if (pooling.is_channels_first) {
+        turn(grid, turned.data(), pooling.channels, pooling.size * pooling.size, begin, end, false);
+        grid = turned.data();
+      }
       float* map = maps[level] + first_pixel * pooling.channels;
-      transfer(Work<float, const T>{map, grid, &y, &x, &pixels, pooling.widths[level], pooling.channels, begin,
-                                    std::min(begin + chunk, pooling.channels), pooling.size});
+      transfer(Work<float, const T>{map, grid, &y, &x, &pixels, pooling.widths[level], pooling.channels, begin, end,
+                                    pooling.size});
     }
   };
   return clear(pooling, maps) && panet::run_tasks(num_chunks * pooling.num_levels, threads, add_channels);
@@ -268,7 +300,7 @@ bool pool_backward(const Pooling& pooling, const void* const* grids, float* cons
 }  // namespace
 
 // Raised with every change of what is exported here, in masks.cpp and in winograd.cpp.
-PANET_EXPORT int panet_interface() { return 2; }
+PANET_EXPORT int panet_interface() { return 3; }
 
 // Take threads from OpenMP: its GOMP_parallel, or null for threads of our own.
 PANET_EXPORT void panet_use_team(panet::Team team) { panet::openmp_team = team; }
@@ -278,7 +310,8 @@ PANET_EXPORT const char* panet_vectors() {
   return widest == panet::Vectors::avx512 ? "AVX-512" : widest == panet::Vectors::avx2 ? "AVX2" : "baseline";
 }
 
-// maps: L pointers to (B, H_l, W_l, C); grids: L pointers to (R, S, S, C), or one if each RoI has its level.
+// maps: L pointers to (B, H_l, W_l, C); grids: L pointers to (R, S, S, C), or to (R, C, S, S) if is_channels_first, or
+// one if each RoI has its level.
 // All are float32, or all bfloat16. Returns whether there was memory enough.
 PANET_EXPORT int panet_pool(const Pooling* pooling, const void* const* maps, void* const* grids) try {
   return pooling->is_bfloat16 ? pool<panet::BFloat16>(*pooling, maps, grids) : pool<float>(*pooling, maps, grids);
