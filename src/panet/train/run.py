@@ -9,9 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from panet.config import ModelConfig
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
+from panet.train.distributed import ALONE, Ranks
 from panet.train.learner import Learner
 from panet.weights.checkpoint import save_model
 
@@ -53,6 +56,7 @@ class Run:
         steps_per_epoch: for the log.
         notes: kept in the model files.
         on_step, on_note: told of each step, and of what a user should know.
+        ranks: the processes that train; the first writes, the others keep count.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Run:
         notes: Mapping[str, str],
         on_step: Callable[[StepRecord], None],
         on_note: Callable[[str], None],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.folder = folder
         self.standing = Standing()
@@ -76,7 +81,9 @@ class Run:
         self._checkpoints = Checkpoints(folder / "checkpoint", config, label_map)
         self._metrics = folder / "metrics.jsonl"
         self._board: Any = None
-        (folder / "weights").mkdir(exist_ok=True)
+        self._ranks = ranks
+        if ranks.is_first:
+            (folder / "weights").mkdir(exist_ok=True)
 
     def start(self, learner: Learner) -> None:
         """Go on from the newest checkpoint, if there is one; forget what was logged after it.
@@ -84,11 +91,18 @@ class Run:
         Raises:
             CheckpointError: all checkpoints are damaged, or of another model.
         """
-        self.standing, tensors, problems = self._checkpoints.load()
-        for problem in problems:
-            self.note(f"{problem}; going on from step {self.standing.step}")
+        tensors: dict[str, Tensor] = {}
+        with self._ranks.together():
+            if self._ranks.is_first:
+                self.standing, tensors, problems = self._checkpoints.load()
+                for problem in problems:
+                    self.note(f"{problem}; going on from step {self.standing.step}")
+        self.standing = Standing.model_validate(self._ranks.share(self.standing.model_dump))
+        tensors = self._ranks.share_tensors(tensors)
         if tensors:
             learner.load_tensors(tensors)
+        if not self._ranks.is_first:
+            return
         _keep_lines(self._metrics, self.standing)
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -141,15 +155,21 @@ class Run:
 
     def save(self, learner: Learner) -> None:
         """Write the last weights, and what is needed to go on from here."""
+        if not self._ranks.is_first:
+            return
         self._save_weights("last", learner)
         self._checkpoints.save(self.standing, learner.tensors())
 
     def _save_weights(self, name: str, learner: Learner) -> None:
+        if not self._ranks.is_first:
+            return
         path = self.folder / "weights" / f"{name}.safetensors"
         notes = {**self._notes, "step": str(self.standing.step)}
         save_model(path, learner.judged.state_dict(), self._config, self._label_map, notes=notes)
 
     def _write(self, content: Mapping[str, Any]) -> None:
+        if not self._ranks.is_first:
+            return
         step = self.standing.step
         line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), **content}
         with self._metrics.open("a", encoding="utf-8") as file:
