@@ -1,4 +1,4 @@
-"""Injects every fault, several times, and prints what was seen: python -m faults [--only K05] [--seeds 3] [--jobs 2]."""
+"""Inject every fault, several times, and print what was seen: python -m faults [--only K05] [--seeds 3] [--jobs 2]."""
 
 import argparse
 import shutil
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from faults import damage
-from faults.harness import Fault, NotLanded
+from faults.harness import Fault, NotLandedError
 
 FAULTS = [*damage.FAULTS]
 
@@ -19,7 +19,7 @@ def attempt(fault: Fault, seed: int, folder: Path) -> tuple[str, str, str]:
     folder.mkdir()
     try:
         seen = fault.inject(seed, folder)
-    except NotLanded as error:
+    except NotLandedError as error:
         return "no", str(error), "FAILED"
     except (AssertionError, OSError, ValueError) as error:
         return "yes", f"{type(error).__name__}: {error}", "FAILED"

@@ -1,4 +1,4 @@
-"""Run a panet command with something broken in it: python -m faults.child module:function '{"step": 5}' ... -- train ..."""
+"""Run a panet command with something broken in it: python -m faults.child module:function '{"step": 5}' -- train ..."""
 
 import importlib
 import json

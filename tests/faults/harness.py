@@ -1,7 +1,7 @@
 """Injects a fault into a real run of `panet train`, and looks at what is left.
 
-A fault is a function (seed, folder) -> what was seen, in a line. It raises `NotLanded` if the fault did not happen (that
-is a failure too: nothing was shown), and AssertionError if what must hold does not. To add one:
+A fault is a function (seed, folder) -> what was seen, in a line. It raises `NotLandedError` if the fault did not happen
+(that is a failure too: nothing was shown), and AssertionError if what must hold does not. To add one:
 
 1. Write the function in a file of this folder that fits, or in a new one, and list it there in `FAULTS`.
 2. List a new file's `FAULTS` in `__main__.py`.
@@ -9,9 +9,9 @@ is a failure too: nothing was shown), and AssertionError if what must hold does 
    in the child before the command runs. Hand it over as `patches=[partial(kill_in_step, step=5)]`; its keywords must be
    JSON.
 
-Every child has a session of its own, a wall limit and a mark in its environment; when it has ended, nothing that carries
-the mark may be left: loader workers and their children carry it as well. Seconds are those in which this process was
-awake, so that a machine that halts everything for a minute spoils no limit.
+Every child has a session of its own, a wall limit and a mark in its environment; when it has ended, nothing that
+carries the mark may be left: loader workers and their children carry it as well. Seconds are those in which this
+process was awake, so that a machine that halts everything for a minute spoils no limit.
 
     def kill_it(seed: int, folder: Path) -> str:
         ended = run(training(seed, folder), folder, patches=[partial(kill_in_step, step=5)])
@@ -48,7 +48,7 @@ __all__ = [
     "Child",
     "Ended",
     "Fault",
-    "NotLanded",
+    "NotLandedError",
     "Patch",
     "checkpoints",
     "command",
@@ -77,7 +77,7 @@ _NUMBERS = itertools.count()
 Patch = partial  # a function of this folder, with JSON keywords: it is called in the child before the command
 
 
-class NotLanded(AssertionError):
+class NotLandedError(AssertionError):
     """The fault did not happen, so that nothing was shown."""
 
 
@@ -126,9 +126,9 @@ class Ended:
 
 
 def landed(happened: bool, why: object) -> None:
-    """Raise NotLanded unless it happened."""
+    """Raise NotLandedError unless it happened."""
     if not happened:
-        raise NotLanded(f"did not land: {why}"[:2000])
+        raise NotLandedError(f"did not land: {why}"[:2000])
 
 
 def command(arguments: Sequence[str], patches: Sequence[Patch] = ()) -> list[str]:
