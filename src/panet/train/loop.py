@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from panet.data.dataset import sample_generator
-from panet.errors import DivergedError
+from panet.errors import DataError, DivergedError, ResourceError
 from panet.structures import Batch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
+from panet.train.memory import OutOfMemory
 from panet.train.run import Run, StepRecord
 
 __all__ = ["Judge", "Plan", "train"]
@@ -59,6 +60,8 @@ def train(
 
     Raises:
         DivergedError: a loss or a gradient is not finite; the weights are those of the step before.
+        DataError: a picture can no longer be read; the run has been saved.
+        ResourceError: memory ran out in a step; or no batch comes any more, then the run has been saved.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
             run has been saved.
     """
@@ -72,10 +75,11 @@ def train(
                     run.note(f"no better score in {plan.patience} evaluations: stopped after step {step - 1}")
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
-                with interrupts.held():
+                with interrupts.held(), OutOfMemory(step, micro_batches):
                     run.record(_take_step(step, objective, micro_batches, learner, plan))
                 _check_if_due(learner, plan, run, judge)
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError):
+            run.finish(learner)
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError):
             if not interrupts.torn:
                 run.save(learner)
             raise
