@@ -29,7 +29,7 @@ class RunLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._path = folder / _NAME
         self._file: int | None = None
 
@@ -57,7 +57,7 @@ class RunLock:
                 owner = os.read(self._file, 200).decode(errors="replace").strip()
                 self._close()
                 raise ConfigError(
-                    f"{self._folder}: is in use{f' by {owner}' if owner else ''}: "
+                    f"{self.folder}: is in use{f' by {owner}' if owner else ''}: "
                     "wait for its end, stop it, or start a run of another --name"
                 )
         assert self._file is not None
@@ -75,10 +75,10 @@ class RunLock:
 
     def _open(self) -> int:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ConfigError(f"{self._folder}: cannot be written: {error.strerror}") from error
+            raise ConfigError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
     def _close(self) -> None:
         if self._file is not None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from panet.data.dataset import sample_generator
-from panet.errors import DataError, DivergedError, ResourceError
+from panet.errors import DataError, DivergedError, PANetError, ResourceError
 from panet.structures import Batch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
@@ -79,9 +79,9 @@ def train(
                     run.record(_take_step(step, objective, micro_batches, learner, plan))
                 _check_if_due(learner, plan, run, judge)
             run.finish(learner)
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError):
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError) as error:
             if not interrupts.torn:
-                run.save(learner)
+                run.save(learner, must=not isinstance(error, PANetError))
             raise
 
 
@@ -111,8 +111,13 @@ def _explain(step: int, losses: Mapping[str, Tensor], batch: Batch) -> str:
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:
-    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming."""
+    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming.
+
+    Between checks, save now and then.
+    """
     step = run.standing.step
     due = step > 0 and (step % plan.steps_per_check == 0 or step == plan.num_steps)
     if due and run.standing.checked_step < step:
         run.check(learner, None if judge is None else judge(learner.judged))
+    elif not due:
+        run.save_if_due(learner)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -63,6 +64,8 @@ class Run:
         on_step, on_note: told of each step, and of what a user should know.
         claim: called before anything is written; sees that the folder is there and this process's, and gives whether
             it had to be made anew.
+        save_seconds: between checkpoints where no evaluation comes.
+        clock: seconds that never go back.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Run:
         on_step: Callable[[StepRecord], None],
         on_note: Callable[[str], None],
         claim: Callable[[], bool] = lambda: False,
+        save_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.standing = Standing()
@@ -91,6 +96,9 @@ class Run:
         self._board: Any = None
         self._best: tuple[int, dict[str, Tensor]] | None = None  # step and weights that are still to be written
         self._trouble = ""  # why the last write failed
+        self._save_seconds = save_seconds
+        self._clock = clock
+        self._last_save = clock()
         (folder / "weights").mkdir(exist_ok=True)
 
     def start(self, learner: Learner) -> None:
@@ -167,6 +175,7 @@ class Run:
             CheckpointError: it must be, and cannot; or a weight is not finite.
         """
         self._hold_folder()
+        self._last_save = self._clock()
         try:
             self._journal.flush()
             if self._best is not None:
@@ -183,6 +192,11 @@ class Run:
         if self._trouble:
             self.note(f"step {self.standing.step}: saving succeeds again")
         self._trouble = ""
+
+    def save_if_due(self, learner: Learner) -> None:
+        """Save if the last time is long ago."""
+        if self._clock() - self._last_save >= self._save_seconds:
+            self.save(learner, must=False)
 
     def finish(self, learner: Learner) -> None:
         """See that the last step is saved; CheckpointError if it cannot be."""
