@@ -6,6 +6,7 @@ PANetError
 |- CheckpointError  a weights file
 |- ExportError      a model that another format cannot hold
 |- DivergedError    a loss that is no longer finite
+|- ResourceError    memory, a process or a place that a run needs and does not get
 `- RankError        the processes of one run: a port that is taken, a process that does not come
    `- PeerError     another process has failed, and says why itself
 
@@ -25,6 +26,7 @@ __all__ = [
     "PANetError",
     "PeerError",
     "RankError",
+    "ResourceError",
     "nearest",
 ]
 
@@ -55,6 +57,12 @@ class DivergedError(PANetError):
     """A loss is NaN or infinite."""
 
     exit_code = 3
+
+
+class ResourceError(PANetError):
+    """Memory ran out, a process that reads pictures died, or something else that a run needs is missing."""
+
+    exit_code = 4
 
 
 class RankError(PANetError):

@@ -53,7 +53,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_step_and_the_resumed_run_equal
     part = torchrun(*train(shapes, *options, "--name", "part"), folder=tmp_path, fault="term:1:3")
     assert (whole.returncode, part.returncode) == (0, 1), whole.stderr + part.stderr
     run = tmp_path / "runs" / "part"
-    assert [path.stem for path in (run / "checkpoint").iterdir()] == ["step-00000003"]
+    assert max(path.stem for path in (run / "checkpoint").iterdir()) == "step-00000003"
     assert part.stdout.count("interrupted; go on with: torchrun ... -m panet train runs/part --resume") == 1
     refused = alone("train", "runs/part", "--resume", folder=tmp_path)
     assert refused.returncode == 2

@@ -238,9 +238,9 @@ def _predict(
 
     share = (ranks.rank, ranks.size)
     if tta is None:
-        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers, share)
+        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers, share=share)
     else:
-        loader = build_view_loader(dataset, model_file.config, tta, workers, share)
+        loader = build_view_loader(dataset, model_file.config, tta, workers, share=share)
     model = in_precision(model, place[1])
     if place[2]:
         compile_shown(console, model, model_file.config.short_side)

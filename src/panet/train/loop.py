@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from panet.data.dataset import sample_generator
-from panet.errors import DivergedError, PeerError
+from panet.errors import DataError, DivergedError, PANetError, PeerError, ResourceError
 from panet.structures import Batch
 from panet.train.distributed import ALONE, Ranks, gradients_shared
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
+from panet.train.memory import OutOfMemory
 from panet.train.run import Run, StepRecord
 
 __all__ = ["Judge", "Plan", "train"]
@@ -68,10 +69,12 @@ def train(
         interrupts: what a judge of several processes heeds.
 
     Raises:
-        DivergedError: a loss or a gradient is not finite; the weights are those of the step before. A PeerError on the
-            ranks that have nothing to say of it.
+        DivergedError: a loss or a gradient is not finite; the weights are those of the step before.
+        DataError: a picture can no longer be read; the run has been saved.
+        ResourceError: memory ran out in a step; or no batch comes any more, then the run has been saved.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
             run has been saved.
+        PeerError: another rank failed, and says why.
     """
     objective.train()
     stream = iter(batches)
@@ -83,13 +86,14 @@ def train(
                     run.note(f"no better score in {plan.patience} evaluations: stopped after step {step - 1}")
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
-                with interrupts.held():
+                with interrupts.held(), OutOfMemory(step, micro_batches):
                     run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts))
                 _check_if_due(learner, plan, run, judge)
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError) as error:
+            run.finish(learner)
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError, PeerError) as error:
             if not interrupts.torn:
-                run.save(learner)
-            if not isinstance(error, BrokenPipeError):  # all were interrupted: let the first one finish saving
+                run.save(learner, must=not isinstance(error, PANetError))
+            if isinstance(error, KeyboardInterrupt | SystemExit):  # of all ranks: let the first one finish saving
                 ranks.wait()
             raise
 
@@ -143,8 +147,13 @@ def _explain(step: int, losses: Mapping[str, Tensor], batch: Batch) -> str:
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:
-    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming."""
+    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming.
+
+    Between checks, save now and then.
+    """
     step = run.standing.step
     due = step > 0 and (step % plan.steps_per_check == 0 or step == plan.num_steps)
     if due and run.standing.checked_step < step:
         run.check(learner, None if judge is None else judge(learner.judged))
+    elif not due:
+        run.save_if_due(learner)
