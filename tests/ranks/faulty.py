@@ -1,7 +1,8 @@
 """`panet` with a fault in one process: `faulty.py raise:1:3 train ...` lets rank 1 fail in step 3.
 
 raise: a ValueError. kill: SIGKILL. term: SIGTERM, and the step goes on. nan: its losses are not numbers.
-check (any rank): each notes the sha256 of its weights after the step, and whether every parameter had a gradient.
+predict: SIGKILL at its so-manieth picture. check (any rank): each notes the sha256 of its weights after the step, and
+whether every parameter had a gradient.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import torch
 
 import panet.cli.main
 import panet.train.loop
+from panet.predict.predictor import Predictor
 
 kind, rank, step = sys.argv.pop(1).split(":")
 take_step = panet.train.loop._take_step
@@ -38,5 +40,15 @@ def faulty_step(number, objective, batches, learner, plan, ranks, interrupts):
     return record
 
 
+def faulty_predict(*arguments, **options):
+    calls.append(1)
+    if len(calls) == int(step):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return predict(*arguments, **options)
+
+
+if kind == "predict" and os.environ.get("RANK", "0") == rank:
+    predict, calls = Predictor.predict, []
+    Predictor.predict = faulty_predict
 panet.train.loop._take_step = faulty_step
 panet.cli.main.main()
