@@ -70,19 +70,23 @@ def predict_pictures(
     done = set(ranks.share(lambda: _find_done(partial, known, resume)))
     pending = [i for i, (name, _) in enumerate(pictures) if name not in done]
     if resume:
-        console.print(f"{len(pictures) - len(pending)} of {len(pictures)} pictures were done before", highlight=False)
+        console.print(f"{len(pictures) - len(pending)} of {len(pictures)} pictures were done before")
     with ranks.together(), partial.open(ranks.rank):
         share = _Share(console, predictor, pictures, overlays, options, folder, partial, tells=ranks.size == 1)
         own = share.predict(pending[ranks.rank :: ranks.size])
     outcomes = ranks.collect(own)
     with ranks.together():
         if ranks.is_first:
-            for outcome in outcomes if ranks.size > 1 else ():
-                console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+            _tell(console, outcomes if ranks.size > 1 else ())
             known |= {outcome["record"]["name"]: outcome["record"] for outcome in outcomes if outcome["record"]}
             _write(folder, [known[name] for name, _ in pictures if name in known], predictor)
             partial.clear()
             _check_all_used(outcomes, len(pictures))
+
+
+def _tell(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
+    for outcome in outcomes:
+        console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_all_used(outcomes: "Sequence[dict[str, Any]]", num_pictures: int) -> None:
@@ -141,8 +145,7 @@ class _Share:
                     self.folder / names[number],
                     lambda done, total: bar.update(tiles, completed=done, total=total),
                 )
-                if self.tells:
-                    console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+                _tell(console, [outcome] if self.tells else ())
                 outcomes.append(outcome)
                 bar.advance(task)
         return outcomes
