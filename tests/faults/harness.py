@@ -60,6 +60,7 @@ __all__ = [
     "same_as_whole",
     "shapes",
     "start",
+    "stretched",
     "training",
     "whole_run",
 ]
@@ -129,6 +130,11 @@ def landed(happened: bool, why: object) -> None:
     """Raise NotLandedError unless it happened."""
     if not happened:
         raise NotLandedError(f"did not land: {why}"[:2000])
+
+
+def stretched(seconds: float) -> float:
+    """Give a limit of time as it is on an idle machine; longer where more runs than there are cores."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def command(arguments: Sequence[str], patches: Sequence[Patch] = ()) -> list[str]:
