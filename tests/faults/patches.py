@@ -75,14 +75,15 @@ def signal_in_save(step: int, point: str, number: int = signal.SIGKILL) -> None:
     """
     name = f"step-{step:08d}.safetensors"
     open_path, replace, unlink = Path.open, os.replace, Path.unlink
-    pointed = []
+    pointed, halved = [], []
 
     def opened(self: Path, *arguments: Any, **keywords: Any) -> Any:
         file = open_path(self, *arguments, **keywords)
         if name in self.name and self.name.endswith(".part"):
             if point == "before":
                 signal_self(number)
-            if point == "half":
+            if point == "half" and not halved:  # what is saved after a signal is saved
+                halved.append(self)
                 return _Half(file, number)
         return file
 

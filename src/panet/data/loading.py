@@ -1,5 +1,6 @@
 """Batches from processes that read ahead: errors arrive in one line, deaths and hangs too."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from panet.data.dataset import Key
-from panet.data.workers import WorkerWatch
+from panet.data.workers import WorkerWatch, leave_signals, signals_kept_back
 from panet.errors import DataError
 
 __all__ = ["WORKER_TIMEOUT", "Made", "build_loader"]
@@ -54,6 +55,7 @@ def build_loader(
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # else making an iterator would draw from the global one
         timeout=(timeout or 0) if workers else 0,
+        worker_init_fn=leave_signals,
     )
     loader.on_drop = on_drop
     loader.watch = WorkerWatch(timeout)
@@ -96,7 +98,8 @@ class _Loader(DataLoader[_T]):
 
     def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
         error: DataError | None = None
-        with self.watch:
+        started = self._iterator is not None
+        with contextlib.nullcontext() if started else signals_kept_back(), self.watch:
             batches = super().__iter__()
         while True:
             with self.watch:

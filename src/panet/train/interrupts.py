@@ -22,7 +22,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.torn = False
         self._held = False
-        self._waiting: int | None = None
+        self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -47,12 +47,17 @@ class Interrupts:
             raise
         finally:
             self._held = False
-        if self._waiting is not None:
-            _raise(self._waiting)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what was received; also what was raised where Python passes over it, as in a destructor."""
+        if self._received is not None:
+            _raise(self._received)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if self._held and self._waiting is None:
-            self._waiting = number
+        first = self._received is None
+        self._received = number
+        if self._held and first:
             return
         _raise(number)
 

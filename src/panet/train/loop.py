@@ -78,6 +78,7 @@ def train(
                 with interrupts.held(), OutOfMemory(step, micro_batches):
                     run.record(_take_step(step, objective, micro_batches, learner, plan))
                 _check_if_due(learner, plan, run, judge)
+                interrupts.check()
             run.finish(learner)
         except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError) as error:
             if not interrupts.torn:
