@@ -12,6 +12,7 @@ for the next batch. Medians over steps, of the first process.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -63,14 +64,9 @@ class Times(NamedTuple):
 
 def settings(side: int, workers: int) -> Config:
     """Give the settings of a run on pictures of `side` px."""
-    sizes = [
-        f"data.short_sides=[{side}]",
-        f"data.max_side={side}",
-        f"model.short_side={side}",
-        f"model.max_side={side}",
-    ]
-    rest = ["model.backbone.weights=none", "model.backbone.frozen_stages=0", "model.num_classes=4"]
-    rest += [f"data.workers={workers}", f"data.batch_size={BATCH_SIZE}"]
+    sizes = [f"data.short_sides=[{side}]", *(f"{key}={side}" for key in ("data.max_side", "model.short_side"))]
+    rest = [f"model.max_side={side}", "model.backbone.weights=none", "model.backbone.frozen_stages=0"]
+    rest += ["model.num_classes=4", f"data.workers={workers}", f"data.batch_size={BATCH_SIZE}"]
     return read_config(None, "panet_lite", [*sizes, *rest])
 
 
@@ -101,7 +97,7 @@ def measure(folder: Path, config: Config, num_steps: int, ranks: Ranks) -> Times
         if talks:
             learner.update(step // 2 + 1)
         marks.append(time.perf_counter())
-        load, forward, meet, backward, update = (b - a for a, b in zip(marks, marks[1:], strict=False))
+        load, forward, meet, backward, update = (b - a for a, b in itertools.pairwise(marks))
         if step // 2 < NUM_EARLY:
             continue
         if talks:

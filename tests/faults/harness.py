@@ -54,11 +54,13 @@ __all__ = [
     "command",
     "hash_weights",
     "landed",
+    "metrics",
     "resuming",
     "run",
     "run_folder",
     "same_as_whole",
     "shapes",
+    "soon",
     "start",
     "training",
     "whole_run",
@@ -69,6 +71,7 @@ NUM_STEPS = 12
 STEPS_PER_CHECK = 3
 SECONDS = 120.0
 """That any child may take."""
+_SHARERS = 8  # of a processor, at most
 _MARK = "FAULT_MARK"
 _SETTINGS = [*TINY, "train.ema_decay=0.9", "train.evaluate_every=0.25", "data.colour_jitter=0.2"]  # of 12 steps
 _LOCK = threading.Lock()
@@ -104,12 +107,14 @@ class Ended:
         code: exit code; -9 if SIGKILL ended it.
         out, err: what it wrote.
         seconds: it took.
+        processor: s that the process computed, its children apart.
     """
 
     code: int
     out: str
     err: str
     seconds: float
+    processor: float
 
     @property
     def error(self) -> str:
@@ -129,6 +134,17 @@ def landed(happened: bool, why: object) -> None:
     """Raise NotLandedError unless it happened."""
     if not happened:
         raise NotLandedError(f"did not land: {why}"[:2000])
+
+
+def soon(seconds: float, wall: float, processor: float) -> bool:
+    """Tell whether it took at most so long; on a machine where many share a processor, as it would have alone.
+
+    Args:
+        seconds: the limit.
+        wall: s that it took.
+        processor: s that it computed.
+    """
+    return wall < max(seconds, _SHARERS * processor) and processor < seconds
 
 
 def command(arguments: Sequence[str], patches: Sequence[Patch] = ()) -> list[str]:
@@ -160,6 +176,7 @@ class Child:
                 start_new_session=True,
             )
         self.seconds = 0.0
+        self.processor = 0.0
 
     @property
     def out(self) -> str:
@@ -178,8 +195,15 @@ class Child:
             time.sleep(0.01)
             now = time.monotonic()
             self.seconds += min(now - last, 0.1)  # more: this process did not run either
+            self._read_processor()
             last = now
         return True
+
+    def _read_processor(self) -> None:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = sum(map(int, fields[11:13]))
+            self.processor = max(self.processor, ticks / os.sysconf("SC_CLK_TCK"))  # nothing is told of the dead
 
     def wait(self, seconds: float = SECONDS, left_after: float = 10.0) -> Ended:
         """Wait for its end, and `left_after` s more for that of all it started; AssertionError if it takes longer."""
@@ -190,7 +214,7 @@ class Child:
         while (left := self.members()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not left, f"left behind: {left}"
-        return Ended(self.process.returncode, self.out, self.err, took)
+        return Ended(self.process.returncode, self.out, self.err, took, self.processor)
 
     def members(self) -> list[int]:
         """List the processes that carry its mark, zombies apart."""
@@ -272,6 +296,11 @@ def run_folder(folder: Path, name: str = "run") -> Path:
 def checkpoints(folder: Path, name: str = "run") -> list[Path]:
     """List the checkpoints of a run, newest first."""
     return sorted(run_folder(folder, name).glob("checkpoint/step-*.safetensors"), reverse=True)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Read the lines of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def hash_weights(path: Path) -> str:
