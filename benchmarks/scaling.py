@@ -3,12 +3,14 @@
     python benchmarks/scaling.py [--steps 20] [--rounds 3] [--side 256] [--workers 0]
 
 `panet_lite` from random weights on made pictures, batches of 2 in each process, dealt as in training. Rounds of one
-process, of two that train together, and of two that do not know each other come in turn, so that a busy machine slows
-all; of each, the fastest round counts. The last row is what the machine gives at best: cores share memory and clock.
+process, of two that train together, and of two that do not know each other come in turn. What counts is the fastest
+step of all rounds, the one that other work on the machine disturbed least. The last row is what the machine gives at
+best: cores share memory and clock.
 
-Every second step exchanges nothing and does not count as pictures: what the backward pass of the others takes longer,
-and the meeting of the processes before it, is communication, waiting for a slower process included. Loading is the wait
-for the next batch. Medians over steps, of the first process.
+Every second step exchanges nothing and is not counted: what the backward pass of the others takes longer, and the
+meeting of the processes before it, is communication, waiting for the other process included. Loading is the wait for
+the next batch. Processor time is that of a step of one process, the median, with the thread that sends: it tells how
+busy the machine was, being less than the time of a step where something else ran.
 """
 
 import argparse
@@ -20,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,14 +45,15 @@ ROWS = {"1 process": 1, "2 processes": 2, "2 that do not talk": 2}
 
 
 class Times(NamedTuple):
-    """Seconds of a step of one process: medians."""
+    """Seconds of a step of one process."""
 
     load: float
     forward: float
     meet: float
     backward: float
-    backward_alone: float
     update: float
+    backward_alone: float
+    processor: float
 
     @property
     def step(self) -> float:
@@ -79,9 +81,12 @@ def measure(folder: Path, config: Config, num_steps: int, ranks: Ranks) -> Times
     count = 2 * (NUM_EARLY + num_steps)
     share = (ranks.rank, ranks.size)
     batches = iter(build_train_loader(dataset, config.data, config.model, 0, 0, count * ranks.size, share=share))
-    parts: dict[str, list[float]] = {name: [] for name in Times._fields}
+    timed: list[tuple[float, ...]] = []
+    alone: list[float] = []
+    processor: list[float] = []
     for step in range(count):
         talks = step % 2 == 0
+        begun = time.process_time()
         marks = [time.perf_counter()]
         batch = next(batches)
         marks.append(time.perf_counter())
@@ -97,17 +102,14 @@ def measure(folder: Path, config: Config, num_steps: int, ranks: Ranks) -> Times
         if talks:
             learner.update(step // 2 + 1)
         marks.append(time.perf_counter())
-        load, forward, meet, backward, update = (b - a for a, b in itertools.pairwise(marks))
-        if step // 2 < NUM_EARLY:
-            continue
-        if talks:
-            for name, seconds in zip(
-                ("load", "forward", "meet", "backward", "update"), (load, forward, meet, backward, update), strict=True
-            ):
-                parts[name].append(seconds)
-        else:
-            parts["backward_alone"].append(backward)
-    return Times(*(statistics.median(parts[name]) for name in Times._fields))
+        seconds = tuple(after - before for before, after in itertools.pairwise(marks))
+        if step // 2 >= NUM_EARLY and talks:
+            timed.append(seconds)
+            processor.append(time.process_time() - begun)
+        elif step // 2 >= NUM_EARLY:
+            alone.append(seconds[3])
+    load, forward, meet, backward, update = min(timed, key=sum)
+    return Times(load, forward, meet, backward, update, min(alone), statistics.median(processor))
 
 
 def child(arguments: argparse.Namespace) -> None:
@@ -120,8 +122,8 @@ def child(arguments: argparse.Namespace) -> None:
             print(json.dumps(times), flush=True)
 
 
-def start(row: str, arguments: argparse.Namespace, folder: Path) -> Callable[[], Times]:
-    """Start the processes of a row; give what waits for their end and reads the slowest's times."""
+def run_row(row: str, arguments: argparse.Namespace, folder: Path) -> Times:
+    """Run the processes of a row; give the times of the slower."""
     words = [str(Path(__file__).resolve()), "--child", str(folder)]
     words += [f"--{name}={getattr(arguments, name)}" for name in ("steps", "side", "workers")]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -131,14 +133,10 @@ def start(row: str, arguments: argparse.Namespace, folder: Path) -> Callable[[],
         subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE, text=True)
         for command in commands
     ]
-
-    def finish() -> Times:
-        printed = [process.communicate()[0] for process in running]
-        if any(process.returncode for process in running):
-            raise SystemExit(f"{row}: a process failed")
-        return max((Times(*json.loads(text.splitlines()[-1])) for text in printed), key=lambda times: times.step)
-
-    return finish
+    printed = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit(f"{row}: a process failed")
+    return max((Times(*json.loads(text.splitlines()[-1])) for text in printed), key=lambda times: times.step)
 
 
 def num_gradient_bytes(config: Config) -> int:
@@ -162,18 +160,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shapes(folder, num_train=32, num_val=1, size=arguments.side, seed=0)
-        rounds = [{row: start(row, arguments, folder)() for row in ROWS} for _ in range(arguments.rounds)]
+        rounds = [{row: run_row(row, arguments, folder) for row in ROWS} for _ in range(arguments.rounds)]
     best = {row: min((times[row] for times in rounds), key=lambda times: times.step) for row in ROWS}
     config = settings(arguments.side, arguments.workers)
-    print(
-        f"panet_lite, {arguments.side} px, {BATCH_SIZE} pictures a process, {arguments.workers} workers, gloo;", end=" "
-    )
-    print(f"{num_gradient_bytes(config) / 1e6:.1f} MB of gradients a step; best of {arguments.rounds} rounds")
-    print("| | pictures/s | of 1 process | s a step | communication | loading |\n|---|---|---|---|---|---|")
+    megabytes = num_gradient_bytes(config) / 1e6
+    print(f"panet_lite, {arguments.side} px, {BATCH_SIZE} pictures a process, {arguments.workers} workers, gloo;")
+    print(f"{megabytes:.1f} MB of gradients a step; fastest of {arguments.rounds} x {arguments.steps} steps")
+    print("| | pictures/s | of 1 process | s a step | communication | loading | processor s |")
+    print("|---|---|---|---|---|---|---|")
     single = BATCH_SIZE / best["1 process"].step
     for row, times in best.items():
         rate = ROWS[row] * BATCH_SIZE / times.step
-        shares = f"{times.communication / times.step:.1%} | {times.load / times.step:.1%}"
+        shares = f"{times.communication / times.step:.1%} | {times.load / times.step:.1%} | {times.processor:.3f}"
         print(f"| {row} | {rate:.2f} | {rate / single:.2f} | {times.step:.3f} | {shares} |")
 
 
