@@ -26,6 +26,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from battery.training import TINY
+from faults.patches import signal_in_step
 from panet.data.synthetic import write_shapes
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "checkpoints",
     "command",
     "hash_weights",
+    "killed_run",
     "landed",
     "metrics",
     "resuming",
@@ -74,7 +77,7 @@ SECONDS = 120.0
 _SHARERS = 8  # of a processor, at most
 _MARK = "FAULT_MARK"
 _SETTINGS = [*TINY, "train.ema_decay=0.9", "train.evaluate_every=0.25", "data.colour_jitter=0.2"]  # of 12 steps
-_LOCK = threading.Lock()
+_LOCKS = {name: threading.Lock() for name in ("shapes", "whole", "killed")}
 _NUMBERS = itertools.count()
 
 Patch = partial  # a function of this folder, with JSON keywords: it is called in the child before the command
@@ -119,7 +122,8 @@ class Ended:
     @property
     def error(self) -> str:
         """The one line that begins with "error: "."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        lines = [line.strip("\0 ") for line in self.err.splitlines()]  # torch ends its own with a NUL
+        lines = [line for line in lines if line.startswith("error: ")]
         assert len(lines) == 1, f"{len(lines)} error lines: {self.err[-2000:]}"
         return lines[0].removeprefix("error: ")
 
@@ -270,7 +274,7 @@ def run(arguments: Sequence[str], folder: Path, seconds: float = SECONDS, **how:
 def shapes(seed: int, folder: Path) -> Path:
     """Give the data set of a seed, 24 pictures of 64 px; made once beside the faults' folders. Read only."""
     place = folder.parent / f"data-{seed}"
-    with _LOCK:
+    with _LOCKS["shapes"]:
         if not place.exists():
             write_shapes(place, num_train=24, num_val=3, size=64, seed=seed)
     return place
@@ -314,18 +318,26 @@ def hash_weights(path: Path) -> str:
 
 def whole_run(seed: int, folder: Path) -> Path:
     """Give the run that nothing disturbed, of a seed; made once beside the faults' folders."""
-    place = folder.parent / f"whole-{seed}"
-    with _LOCK:
-        done = place.exists()
-    if not done:
-        source = shapes(seed, folder)
-        with _LOCK:
-            if not place.exists():
-                building = folder.parent / f"building-{seed}"
-                building.mkdir()
-                run(training(seed, building, shapes_in=source), building).expect(0)
-                building.rename(place)
-    return run_folder(place)
+    return run_folder(_once(seed, folder, "whole", (), 0))
+
+
+def killed_run(seed: int, folder: Path) -> None:
+    """Put a run into `folder` that was killed in step 8: it has checkpoints of steps 3 and 6."""
+    kill = partial(signal_in_step, step=8)
+    shutil.copytree(_once(seed, folder, "killed", (kill,), -signal.SIGKILL), folder, dirs_exist_ok=True)
+
+
+def _once(seed: int, folder: Path, name: str, patches: Sequence[Patch], code: int) -> Path:
+    """Make a run beside the faults' folders, if none of them has done so before."""
+    place, source = folder.parent / f"{name}-{seed}", shapes(seed, folder)
+    with _LOCKS[name]:
+        if not place.exists():
+            building = folder.parent / f"building-{name}-{seed}"
+            building.mkdir()
+            ended = run(training(seed, building, shapes_in=source), building, patches=patches)
+            assert ended.code == code, ended
+            building.rename(place)
+    return place
 
 
 def same_as_whole(seed: int, folder: Path, name: str = "run") -> str:

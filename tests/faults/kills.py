@@ -180,8 +180,8 @@ def run_twice(seed: int, folder: Path) -> str:
     return f"exit 2: {second.error.partition(': ')[2]}; {same_as_whole(seed, folder)}"
 
 
-_INT, _TERM, _HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-_CODES = {_INT: 130, _TERM: 143, _HUP: 129}
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+_CODES = {INT: 130, TERM: 143, HUP: 129}
 
 FAULTS = [
     *(
@@ -205,13 +205,13 @@ FAULTS = [
     *(
         Fault("K15", f"{number.name} in {place}", partial(interrupt, number=number, code=_CODES[number], place=word))
         for number, place, word in (
-            (_TERM, "a step", "step"),
-            (_TERM, "a save", "save"),
-            (_TERM, "an evaluation", "evaluation"),
-            (_INT, "a step", "step"),
-            (_INT, "a save", "save"),
-            (_INT, "an evaluation", "evaluation"),
-            (_HUP, "a step", "step"),
+            (TERM, "a step", "step"),
+            (TERM, "a save", "save"),
+            (TERM, "an evaluation", "evaluation"),
+            (INT, "a step", "step"),
+            (INT, "a save", "save"),
+            (INT, "an evaluation", "evaluation"),
+            (HUP, "a step", "step"),
         )
     ),
     *(
@@ -220,10 +220,10 @@ FAULTS = [
             f"{number.name} to the loader's processes too",
             partial(interrupt_group, number=number, code=_CODES[number]),
         )
-        for number in (_INT, _TERM)
+        for number in (INT, _TERM)
     ),
     *(
-        Fault("K15", f"SIGINT twice, in {name}", partial(interrupt_twice, number=_INT, code=130, place=place))
+        Fault("K15", f"SIGINT twice, in {name}", partial(interrupt_twice, number=INT, code=130, place=place))
         for place, name in (("step", "a step"), ("save", "a save"), ("evaluation", "an evaluation"))
     ),
     Fault("K17", "SIGSTOP of a loader's process, then SIGCONT", partial(halt_worker, seconds=20)),

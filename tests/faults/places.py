@@ -31,7 +31,7 @@ from faults.patches import (
     signal_in_step,
 )
 
-_LEFT = 3_400_000  # bytes: one and a half checkpoints
+_LEFT = 1_200_000  # bytes: half a checkpoint, as after the first of two on a disk for one and a half
 _MB = 1 << 20
 
 
@@ -169,7 +169,7 @@ def read_only(seed: int, folder: Path) -> str:
 
 
 FAULTS = [
-    Fault("K03", "disk full but for 1.5 checkpoints, then free", partial(fill, leave=_LEFT, killed=False)),
+    Fault("K03", "disk full but for half a checkpoint, then free", partial(fill, leave=_LEFT, killed=False)),
     Fault("K03", "disk full to the last byte, then free", partial(fill, leave=0, killed=False)),
     Fault("K03", "disk full, and SIGKILL", partial(fill, leave=_LEFT, killed=True)),
     Fault("K04", "files of 1 MB at most (RLIMIT_FSIZE)", limit_file_size),

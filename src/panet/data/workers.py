@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
@@ -111,6 +111,8 @@ class WorkerWatch:
             raise ResourceError(
                 f"a process that reads pictures failed: {cause}: {_LESS}, and --debug to see where"
             ) from (error)
+        if isinstance(error, ConnectionError | EOFError):  # the other end of a pipe is gone; the process is about to be
+            _wait_until(lambda: bool(self._dead()))
         for worker in self._dead():
             raise ResourceError(f"process {worker.pid}, which reads pictures, {_tell_end(worker.exitcode or 0)}") from (
                 error
@@ -122,6 +124,13 @@ class WorkerWatch:
                 f"no batch came in {self._timeout:g} s: a process that reads pictures hangs, or storage is slower than "
                 f"that: {_LESS}, or raise data.worker_timeout"
             ) from error
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, for a second at most."""
+    end = time.monotonic() + 1
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _tell_end(exit_code: int) -> str:
