@@ -1,6 +1,6 @@
 """Pictures in, a folder of predictions out: overlays with names of their own, and one COCO document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from panet.ops.rle import MAX_PIXELS
 from panet.predict.result import Result
 from panet.structures import LabelMap
 
-__all__ = ["PredictionFolder", "list_sources", "prepare_folder"]
+__all__ = ["PredictionFolder", "list_sources", "prepare_folder", "with_ids"]
 
 
 def list_sources(sources: Sequence[str | Path], most: int = MAX_PIXELS) -> list[Path]:
@@ -105,3 +105,13 @@ class PredictionFolder:
             "annotations": self._annotations,
             "categories": [{"id": number, "name": name} for number, name in pairs],
         }
+
+
+def with_ids(document: Mapping[str, Any], ids: Sequence[int | str]) -> dict[str, Any]:
+    """Give a document of results whose pictures, in their order, have other ids."""
+    known = {image["id"]: number for image, number in zip(document["images"], ids, strict=True)}
+    return {
+        **document,
+        "images": [{**image, "id": known[image["id"]]} for image in document["images"]],
+        "annotations": [{**found, "image_id": known[found["image_id"]]} for found in document["annotations"]],
+    }
