@@ -1,5 +1,6 @@
 """What `predict` and `demo` share: pictures through a model, a line each, overlays and JSON into a folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ if TYPE_CHECKING:
 
     from panet.data.records import ImageRecord
     from panet.data.windows import ImageLike
-    from panet.predict.predictor import Predictor
+    from panet.predict.partial import PartialResults
+    from panet.predict.predictor import Predictor, Progress
     from panet.predict.result import Result
     from panet.predict.tiling import Tiling
     from panet.structures import TTA
+    from panet.train.distributed import Ranks
 
 __all__ = ["RESULTS_NAME", "predict_pictures"]
 
@@ -32,9 +35,14 @@ def predict_pictures(
     overlays: bool,
     tta: "TTA | None" = None,
     tiling: "Tiling | None" = None,
+    model_digest: str = "",
+    resume: bool = False,
+    ranks: "Ranks | None" = None,
     num_bad: int = 0,
 ) -> None:
     """Predict pictures one after the other; one that cannot be read is named and left out.
+
+    Several processes share them out, and the first one prints their lines at the end, in the pictures' order.
 
     Args:
         console: takes a line a picture, and a progress bar if it is a terminal.
@@ -46,46 +54,119 @@ def predict_pictures(
         overlays: whether overlays are written.
         tta: test-time augmentation, if any.
         tiling: how larger pictures are cut, if they are.
+        model_digest: tells the model from others when predictions are gone on with.
+        resume: leave out what an earlier call with the same options has done.
+        ranks: the processes that share the pictures; None: this one is alone.
         num_bad: pictures that have been named and left out already.
 
     Raises:
-        DataError: after all others are done, if a picture could not be used.
+        DataError: after all others are done, if a picture could not be used; or there is nothing to resume.
     """
-    from rich.progress import Progress
+    from panet.predict.partial import PartialResults
+    from panet.train.distributed import ALONE
 
+    ranks = ranks or ALONE
+    options: dict[str, Any] = {"score_threshold": score, "max_detections": max_dets, "tta": tta}
+    options |= _tiling_options(tiling)
+    made_by = {"model": model_digest, "overlays": overlays, **{name: str(value) for name, value in options.items()}}
+    partial = PartialResults(folder, made_by)
+    known: dict[str, dict[str, Any]] = {}
+    done = set(ranks.share(lambda: _find_done(partial, known, resume)))
+    pending = [i for i, (name, _) in enumerate(pictures) if name not in done]
+    if resume:
+        console.print(f"{len(pictures) - len(pending)} of {len(pictures)} pictures were done before", highlight=False)
+    with ranks.together(), partial.open(ranks.rank):
+        share = _Share(console, predictor, pictures, overlays, options, folder, partial, tells=ranks.size == 1)
+        own = share.predict(pending[ranks.rank :: ranks.size])
+    outcomes = ranks.collect(own)
+    with ranks.together():
+        if ranks.is_first:
+            for outcome in outcomes if ranks.size > 1 else ():
+                console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+            known |= {outcome["record"]["name"]: outcome["record"] for outcome in outcomes if outcome["record"]}
+            _write(folder, [(known[name], picture) for name, picture in pictures if name in known], predictor)
+            partial.clear()
+            _check_all_used(outcomes, len(pictures), num_bad)
+
+
+def _check_all_used(outcomes: "Sequence[dict[str, Any]]", num_pictures: int, num_bad: int) -> None:
     from panet.errors import DataError
-    from panet.predict.folder import PredictionFolder, with_ids
 
-    writer = PredictionFolder(folder, predictor.label_map)
-    options = {"score_threshold": score, "max_detections": max_dets, "tta": tta, **_tiling_options(tiling)}
-    ids: list[int | str] = []
-    num_all = num_bad + len(pictures)
-    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("pictures", total=len(pictures))
-        tiles = bar.add_task("tiles", total=None, visible=tiling is not None)
-        for name, picture in pictures:
-            try:
-                result = predictor.predict(
-                    _source(picture),
-                    **options,
-                    progress=lambda done, total: bar.update(tiles, completed=done, total=total),
-                )
-                line = describe(name, result, writer.add(name, result, overlays))
-                ids += [] if isinstance(picture, Path) else [picture.id]
-            except DataError as error:
-                num_bad += 1
-                line = f"left out: {error}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-            bar.advance(task)
-    _write(folder, with_ids(writer.document, ids) if ids else writer.document)
-    if num_bad:
-        raise DataError(f"{num_bad} of {num_all} pictures could not be used: they are named above")
+    num_unused = num_bad + sum(outcome["record"] is None for outcome in outcomes)
+    if num_unused:
+        raise DataError(f"{num_unused} of {num_bad + num_pictures} pictures could not be used: they are named above")
 
 
-def _write(folder: Path, document: dict[str, Any]) -> None:
+def _find_done(partial: "PartialResults", known: dict[str, dict[str, Any]], resume: bool) -> list[str]:
+    """Put the records of an earlier call into `known`, or remove them if they are not wanted; give their names."""
+    if resume:
+        known |= partial.read()
+    else:
+        partial.clear()
+    return list(known)
+
+
+def _write(folder: Path, found: "Sequence[tuple[dict[str, Any], Path | ImageRecord]]", predictor: "Predictor") -> None:
     from panet.evaluate.results import rounded, write_json
+    from panet.predict.folder import coco_document
 
+    ids = [picture.id for _, picture in found if not isinstance(picture, Path)]
+    document = coco_document([record for record, _ in found], predictor.label_map, ids or None)
     write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one process predicts of the pictures; `predict_pictures` says what the fields are."""
+
+    console: "Console"
+    predictor: "Predictor"
+    pictures: "Sequence[tuple[str, Path | ImageRecord]]"
+    overlays: bool
+    options: dict[str, Any]
+    folder: Path
+    partial: "PartialResults"
+    tells: bool
+
+    def predict(self, numbers: "Sequence[int]") -> list[dict[str, Any]]:
+        """Give the line of each picture, and its record; None if it could not be used."""
+        from rich.progress import Progress
+
+        from panet.predict.folder import overlay_names
+
+        names = overlay_names([name for name, _ in self.pictures])
+        outcomes: list[dict[str, Any]] = []
+        console = self.console
+        with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("pictures", total=len(numbers))
+            tiles = bar.add_task("tiles", total=None, visible="tile" in self.options)
+            for number in numbers:
+                outcome = self._predict_one(
+                    *self.pictures[number],
+                    self.folder / names[number],
+                    lambda done, total: bar.update(tiles, completed=done, total=total),
+                )
+                if self.tells:
+                    console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+                outcomes.append(outcome)
+                bar.advance(task)
+        return outcomes
+
+    def _predict_one(
+        self, name: str, picture: "Path | ImageRecord", overlay: Path, progress: "Progress"
+    ) -> dict[str, Any]:
+        from panet.errors import DataError
+        from panet.predict.partial import record_of
+
+        try:
+            result = self.predictor.predict(_source(picture), **self.options, progress=progress)
+            if self.overlays:
+                result.save(overlay)
+            record = record_of(name, result)
+        except DataError as error:
+            return {"line": f"left out: {error}", "record": None}
+        self.partial.append(record)
+        return {"line": describe(name, result, overlay if self.overlays else None), "record": record}
 
 
 def _source(picture: "Path | ImageRecord") -> "ImageLike":

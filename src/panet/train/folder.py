@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from panet.config import Config
 from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
+from panet.train.lock import RunLock
 
 __all__ = [
     "check_begun",
@@ -24,13 +26,25 @@ __all__ = [
     "find_run",
     "newest_run",
     "read_run_config",
+    "tell_changes",
     "write_facts",
 ]
 
 _CONFIG = "config.yaml"
+_ENVIRONMENT = "environment.json"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
+_BITS = ("cpu", "threads", "cuda")  # of the environment; packages apart
 # What does not change what a step computes, or may have moved. A strict run goes on past a picture that rots: skip.
-_FREE = ("data.workers", "data.cache_dir", "data.cache_gb", "data.root", "data.on_bad_data", "train.device")
+_FREE = (
+    "data.workers",
+    "data.worker_timeout",
+    "data.cache_dir",
+    "data.cache_gb",
+    "data.root",
+    "data.on_bad_data",
+    "train.device",
+    "train.save_minutes",
+)
 
 
 def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path:
@@ -42,7 +56,7 @@ def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path
         overwrite: remove an earlier run of this name.
 
     Raises:
-        ConfigError: the name is taken or no name, what is there is no run, or nothing can be written.
+        ConfigError: the name is taken or no name, what is there is no run or still runs, or nothing can be written.
     """
     if name is not None and not re.fullmatch(r"[^/\\\0]*[^/\\\0.][^/\\\0]*", name):
         raise ConfigError(f"--name {name!r}: expected the name of one folder; the folder above is --output-root")
@@ -80,7 +94,8 @@ def _next_free(root: Path) -> Path:
 def _remove_run(folder: Path) -> None:
     if folder.is_symlink() or not (folder / _CONFIG).is_file():
         raise ConfigError(f"{folder}: is not the folder of a run, so it is not overwritten; choose another --name")
-    shutil.rmtree(folder)
+    with RunLock(folder):
+        shutil.rmtree(folder)
 
 
 def find_run(folder: Path) -> Path:
@@ -129,8 +144,8 @@ def check_outside(folder: Path, root: Path) -> None:
         )
 
 
-def check_same(folder: Path, new: Config) -> None:
-    """Refuse to go on with other settings than a run's own.
+def check_same(folder: Path, new: Config, num_ranks: int = 1) -> None:
+    """Refuse to go on with other settings than a run's own, or with another number of processes.
 
     Raises:
         ConfigError: names the settings that differ, with both values.
@@ -140,14 +155,50 @@ def check_same(folder: Path, new: Config) -> None:
         listed = "; ".join(f"{key} was {old}, is {now}" for key, (old, now) in list(found.items())[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise ConfigError(f"{folder}: cannot be resumed with other settings: {listed}{more}; start a new run instead")
+    begun_by = _read_environment(folder).get("processes", 1)
+    if begun_by != num_ranks:
+        raise ConfigError(
+            f"{folder}: was begun by {begun_by} processes and cannot be resumed by {num_ranks}: a step would see other "
+            f"pictures; start {begun_by}"
+        )
 
 
-def write_facts(folder: Path, config: Config, label_map: LabelMap) -> None:
+def _read_environment(folder: Path) -> dict[str, Any]:
+    """Give what a run wrote about its machine; nothing if that is lost."""
+    try:
+        content = json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_facts(folder: Path, config: Config, label_map: LabelMap, num_ranks: int = 1) -> None:
     """Write config.yaml, environment.json and label_map.json; the first comes last, it makes the folder a run."""
-    (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n", encoding="utf-8")
+    facts = _environment() | {"processes": num_ranks}
+    (folder / _ENVIRONMENT).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     labels = json.dumps(asdict(label_map), indent=2, ensure_ascii=False)
     (folder / "label_map.json").write_text(labels + "\n", encoding="utf-8")
     (folder / _CONFIG).write_text(to_yaml(config), encoding="utf-8")
+
+
+def tell_changes(folder: Path) -> list[str]:
+    """Tell, in a line, what is not as where the run began and may change the last bits of what it computes."""
+    then = _read_environment(folder)
+    now = {name: value for name, value in _environment().items() if name in _BITS}
+    changes = [f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value]
+    versions: dict[str, str] = then.get("packages", {})
+    changes += [
+        f"{name} {versions[name]}, now {version}"
+        for name, version in _versions().items()
+        if versions.get(name, version) != version
+    ]
+    if not changes:
+        return []
+    return [f"careful: begun with {'; '.join(changes)}: what follows may differ in the last bits from a run in one go"]
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _environment() -> dict[str, object]:
@@ -159,7 +210,7 @@ def _environment() -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": _versions(),
     }
 
 
