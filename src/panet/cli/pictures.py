@@ -66,27 +66,34 @@ def predict_pictures(
     from panet.train.distributed import ALONE
 
     ranks = ranks or ALONE
-    options: dict[str, Any] = {"score_threshold": score, "max_detections": max_dets, "tta": tta}
-    options |= _tiling_options(tiling)
+    options = {"score_threshold": score, "max_detections": max_dets, "tta": tta, **_tiling_options(tiling)}
     made_by = {"model": model_digest, "overlays": overlays, **{name: str(value) for name, value in options.items()}}
     partial = PartialResults(folder, made_by)
     known: dict[str, dict[str, Any]] = {}
     done = set(ranks.share(lambda: _find_done(partial, known, resume)))
     pending = [i for i, (name, _) in enumerate(pictures) if name not in done]
-    if resume:
-        console.print(f"{len(pictures) - len(pending)} of {len(pictures)} pictures were done before", highlight=False)
+    _tell_resumed(console, len(pictures) - len(pending), len(pictures), resume)
     with ranks.together(), partial.open(ranks.rank):
         share = _Share(console, predictor, pictures, overlays, options, folder, partial, tells=ranks.size == 1)
         own = share.predict(pending[ranks.rank :: ranks.size])
     outcomes = ranks.collect(own)
     with ranks.together():
         if ranks.is_first:
-            for outcome in outcomes if ranks.size > 1 else ():
-                console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+            _tell_lines(console, outcomes if ranks.size > 1 else ())
             known |= {outcome["record"]["name"]: outcome["record"] for outcome in outcomes if outcome["record"]}
             _write(folder, [(known[name], picture) for name, picture in pictures if name in known], predictor)
             partial.clear()
             _check_all_used(outcomes, len(pictures), num_bad)
+
+
+def _tell_resumed(console: "Console", num_done: int, num_pictures: int, resume: bool) -> None:
+    if resume:
+        console.print(f"{num_done} of {num_pictures} pictures were done before", highlight=False)
+
+
+def _tell_lines(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
+    for outcome in outcomes:
+        console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_all_used(outcomes: "Sequence[dict[str, Any]]", num_pictures: int, num_bad: int) -> None:
