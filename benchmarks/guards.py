@@ -3,8 +3,8 @@
 A check is a statement that refuses or warns: `raise ...`, `findings.stop(...)`, `note(...)` and the like, or an
 `assert` of the contract. In a copy of the sources each stands behind a switch of its own (`if` in front of it), so that
 one copy does for all. First the tests run once with all switches on, which tells what tests reach each check; then each
-check is switched off, in a forked process, and the tests that reach it run until one fails. (A test that does not reach
-a statement cannot miss it.)
+check is switched off, in a forked process, and the tests that reach it run, the quickest first, until one fails.
+(A test that does not reach a statement cannot miss it.)
 
     python benchmarks/guards.py
     python benchmarks/guards.py objects.py segmentation.py
@@ -22,10 +22,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = (
@@ -37,7 +37,7 @@ FILES = (
 )
 CALLS = ("stop", "warn", "add_row", "note", "tell", "_refuse", "_check_length")
 TESTS = [
-    *("tests/battery/test_boundary.py", "tests/battery/test_contract.py", "tests/battery/test_skip.py"),
+    *(f"tests/battery/test_{name}.py" for name in ("boundary", "contract", "skip")),
     *(f"tests/unit/data/test_{name}.py" for name in ("images", "documents", "coco", "dataset", "problems", "layout")),
     *(f"tests/unit/ops/test_{name}.py" for name in ("rle", "polygons", "outlines")),
     *("tests/unit/data/formats", "tests/unit/evaluate/test_truth.py", "tests/unit/evaluate/test_results.py"),
@@ -56,6 +56,9 @@ class Guard:
     line: int
     column: int
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text:.100}"
 
 
 def find_guards(file: str) -> Iterator[Guard]:
@@ -81,6 +84,21 @@ def _is_guard(node: ast.stmt, file: str) -> bool:
     return False
 
 
+@dataclass
+class Seen:
+    """What a run of tests showed.
+
+    Args:
+        reached: number of a guard -> the tests that reach it.
+        seconds: that each test took.
+        failed: the first that failed.
+    """
+
+    reached: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    failed: str = ""
+
+
 def write_switched(guards: list[Guard], copied: Path) -> None:
     """Copy the sources, with `if is_guarded(i): ` in front of guard i."""
     shutil.copytree(ROOT / "src", copied, ignore=shutil.ignore_patterns("__pycache__"))
@@ -94,111 +112,111 @@ def write_switched(guards: list[Guard], copied: Path) -> None:
         path.write_text("".join(lines), encoding="utf-8")
 
 
-class Watcher:
-    """A plugin of pytest: what tests reach each guard, and which test failed first."""
+class Trial:
+    """A plugin of pytest, which collects the tests once: it runs all of them, then for each guard those that reach it.
 
-    def __init__(self) -> None:
-        self.reached: dict[int, list[str]] = defaultdict(list)
-        self.failed = ""
+    Args:
+        guards: number i has switch i.
+        out: takes the table.
+    """
+
+    def __init__(self, guards: list[Guard], out: TextIO) -> None:
+        self.num_unnoticed = 0
+        self._guards = guards
+        self._out = out
+        self._off = -1
         self._test = ""
+        self._seen = Seen()
 
-    def mark(self, number: int) -> bool:
-        """Note that the running test reaches a guard."""
-        if self._test and self._test not in self.reached[number][-1:]:
-            self.reached[number].append(self._test)
-        return True
+    def is_guarded(self, number: int) -> bool:
+        """Be the switch of a guard, and note which test reaches it."""
+        if self._test and self._test not in self._seen.reached[number][-1:]:
+            self._seen.reached[number].append(self._test)
+        return number != self._off
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._test = nodeid
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and not self.failed:
-            self.failed = report.nodeid
+        self._seen.seconds[report.nodeid] += report.duration
+        if report.failed and not self._seen.failed:
+            self._seen.failed = report.nodeid
 
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed and not self.failed:
-            self.failed = report.nodeid
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Run the tests again and again, each time in a forked process."""
+        whole = self._run(session.items, off=-1)
+        if whole is None or whole.failed:
+            sys.exit(f"with all guards in place: {whole.failed if whole else 'the tests did not end'}")
+        print("tests  noticed by -> guard", file=self._out, flush=True)
+        for number, guard in enumerate(self._guards):
+            names = set(whole.reached[number])
+            items = [item for item in session.items if item.nodeid in names]
+            items.sort(key=lambda item: whole.seconds[item.nodeid])
+            seen = self._run(items, off=number)
+            failed = "the process ended" if seen is None else seen.failed
+            self.num_unnoticed += not failed
+            line = f"{len(items):5}  {failed.partition('::')[2] or failed or '-':.90} -> {guard}"
+            print(line, file=self._out, flush=True)
+        return True
 
+    def _run(self, items: list[Any], off: int) -> "Seen | None":
+        """Run tests until one fails; give what was seen, or None if the process came to an end of its own."""
+        answers = _FORK.SimpleQueue()
+        child = _FORK.Process(target=self._run_here, args=(items, off, answers))
+        child.start()
+        while child.is_alive() and answers.empty():
+            time.sleep(0.01)
+        seen: Seen | None = None if answers.empty() else answers.get()
+        child.join()
+        return seen
 
-def run_tests(tests: list[str], folder: Path, switch: Callable[[Watcher], Callable[[int], bool]]) -> Watcher | None:
-    """Run tests in a forked process; give what was seen, or None if the process came to an end of its own."""
-    answers = _FORK.SimpleQueue()
-    child = _FORK.Process(target=_run, args=(tests, folder, switch, answers))
-    child.start()
-    while child.is_alive() and answers.empty():
-        time.sleep(0.02)
-    watcher = None if answers.empty() else answers.get()
-    child.join()
-    return watcher
-
-
-def _run(tests: list[str], folder: Path, switch: Callable[[Watcher], Callable[[int], bool]], answers: Any) -> None:
-    import pytest
-
-    watcher = Watcher()
-    setattr(builtins, _SWITCH, switch(watcher))
-    with open(folder / "log", "w") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        options = ["-q", "-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'tests'}", "-m", "not shared"]
-        options += ["-x", "--timeout=120"]  # unguarded, a pipe is waited for without end
-        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what this process has imported already
-        code = pytest.main([*tests, *options], plugins=[watcher])
-    if code not in (0, 1):
-        watcher.failed = watcher.failed or f"pytest ends with {code}"
-    answers.put(watcher)
-
-
-def try_guards(guards: list[Guard], folder: Path) -> Iterator[tuple[Guard, int, str]]:
-    """Switch off one guard after the other; give each with the number of tests that reach it, and the first failure."""
-    whole = run_tests(TESTS, folder, lambda watcher: watcher.mark)
-    if whole is None or whole.failed:
-        print((folder / "log").read_text()[-3000:])
-        sys.exit(f"with all guards in place: {whole.failed if whole else 'the tests did not end'}")
-    for number, guard in enumerate(guards):
-        tests = whole.reached.get(number, [])
-        failed = ""
-        for some in (tests[:20], tests[20:]):  # few are quicker to start
-            if some and not failed:
-                seen = run_tests(some, folder, _all_but(number))
-                failed = "the process ended" if seen is None else seen.failed
-        yield guard, len(tests), failed
-
-
-def _all_but(number: int) -> Callable[[Watcher], Callable[[int], bool]]:
-    return lambda watcher: lambda reached: reached != number
+    def _run_here(self, items: list[Any], off: int, answers: Any) -> None:
+        self._off = off
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self._seen.failed:
+                break
+        answers.put(self._seen)
+        os._exit(0)  # what else pytest does at its end, the process that collected does
 
 
 def main() -> int:
     """Try every guard; give the exit code."""
     chosen = [file for file in FILES if not sys.argv[1:] or Path(file).name in sys.argv[1:]]
     guards = [guard for file in chosen for guard in find_guards(file)]
-    start, num_unnoticed = time.monotonic(), 0
-    with tempfile.TemporaryDirectory() as folder:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         copied = Path(folder) / "src"
         write_switched(guards, copied)
+        trial = Trial(guards, out)
+        setattr(builtins, _SWITCH, trial.is_guarded)
         sys.path.insert(0, str(copied))
         os.chdir(ROOT)
-        setattr(builtins, _SWITCH, lambda _: True)
-        import pytest
-        import torch
-        import torchvision.tv_tensors
+        with open(Path(folder) / "log", "w+", encoding="utf-8") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            code = _collect(Path(folder), trial)
+            if code:
+                out.write(Path(log.name).read_text(encoding="utf-8")[-3000:])
+                return 1
+        seconds = time.monotonic() - start
+        num_unnoticed = trial.num_unnoticed
+        print(f"{len(guards)} guards, {num_unnoticed} can be deleted unnoticed; {seconds:.0f} s", file=out)
+    return int(trial.num_unnoticed > 0)
 
-        import panet.cli.main
-        import panet.cli.training  # imported once, for all children
 
-        assert pytest
-        assert torchvision.tv_tensors
-        assert Path(panet.cli.training.__file__).is_relative_to(copied)
-        torch.set_num_threads(1)
-        print("tests  noticed by -> guard", flush=True)
-        for guard, num_tests, failed in try_guards(guards, Path(folder)):
-            num_unnoticed += not failed
-            test = failed.partition("::")[2] or failed or "-"
-            print(f"{num_tests:5}  {test[:90]} -> {guard.file}:{guard.line}: {guard.text[:100]}", flush=True)
-    seconds = time.monotonic() - start
-    print(f"{len(guards)} guards, {num_unnoticed} of them can be deleted unnoticed; {seconds:.0f} s")
-    return int(num_unnoticed > 0)
+def _collect(folder: Path, trial: Trial) -> int:
+    import pytest
+    import torch
+
+    torch.set_num_threads(1)
+    options = ["-q", "-p", "no:cacheprovider", "--tb=short", f"--basetemp={folder / 'tests'}", "-m", "not shared"]
+    options.append("--timeout=120")  # unguarded, a pipe is waited for without end
+    code = pytest.main([*TESTS, *options], plugins=[trial])
+    import panet
+
+    assert Path(panet.__file__).is_relative_to(folder), panet.__file__
+    return int(code not in (0, pytest.ExitCode.NO_TESTS_COLLECTED))
 
 
 if __name__ == "__main__":
