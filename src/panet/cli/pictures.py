@@ -79,7 +79,7 @@ def predict_pictures(
     outcomes = ranks.collect(own)
     with ranks.together():
         if ranks.is_first:
-            _tell_lines(console, outcomes if ranks.size > 1 else ())
+            _tell(console, outcomes if ranks.size > 1 else ())
             known |= {outcome["record"]["name"]: outcome["record"] for outcome in outcomes if outcome["record"]}
             _write(folder, [(known[name], picture) for name, picture in pictures if name in known], predictor)
             partial.clear()
@@ -88,10 +88,10 @@ def predict_pictures(
 
 def _tell_resumed(console: "Console", num_done: int, num_pictures: int, resume: bool) -> None:
     if resume:
-        console.print(f"{num_done} of {num_pictures} pictures were done before", highlight=False)
+        console.print(f"{num_done} of {num_pictures} pictures were done before")
 
 
-def _tell_lines(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
+def _tell(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
     for outcome in outcomes:
         console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
 
@@ -153,8 +153,7 @@ class _Share:
                     self.folder / names[number],
                     lambda done, total: bar.update(tiles, completed=done, total=total),
                 )
-                if self.tells:
-                    console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
+                _tell(console, [outcome] if self.tells else ())
                 outcomes.append(outcome)
                 bar.advance(task)
         return outcomes

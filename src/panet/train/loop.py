@@ -89,6 +89,7 @@ def train(
                 with interrupts.held(), OutOfMemory(step, micro_batches):
                     run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts))
                 _check_if_due(learner, plan, run, judge)
+                interrupts.check()
             run.finish(learner)
         except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError, PeerError) as error:
             if not interrupts.torn:
@@ -122,7 +123,7 @@ def _take_step(
                 problem = problem or DivergedError(_explain(step, losses, batch))
             means = {name: means.get(name, 0.0) + float(loss.detach()) / count for name, loss in losses.items()}
             if i == count - 1:
-                means, stop = ranks.agree(means, problem, interrupts.received)
+                means, stop = ranks.agree(means, problem, interrupts.noted)
                 interrupts.agree(stop)
             (total / count).backward()  # type: ignore[no-untyped-call]
     ranks.average_statistics(learner.model)

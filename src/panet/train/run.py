@@ -1,11 +1,9 @@
 """What a run writes: a line a step, weights, checkpoints."""
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor
 from panet.config import ModelConfig
 from panet.errors import CheckpointError
 from panet.structures import LabelMap
+from panet.train.board import Board
 from panet.train.checkpoints import Checkpoints, Standing
 from panet.train.distributed import ALONE, Ranks
 from panet.train.journal import Journal
@@ -96,7 +95,7 @@ class Run:
         self._sums = Sums(folder)
         self._checkpoints = Checkpoints(folder, config, label_map, self._sums)
         self._journal = Journal(folder / "metrics.jsonl")
-        self._board: Any = None
+        self._board: Board | None = None
         self._best: tuple[int, dict[str, Tensor]] | None = None  # step and weights that are still to be written
         self._trouble = ""  # why the last write failed
         self._save_seconds = save_seconds
@@ -143,8 +142,7 @@ class Run:
 
     def close(self) -> None:
         if self._board is not None:
-            with contextlib.suppress(OSError):  # it flushes what was told to have been lost
-                self._board.close()
+            self._board.close()
 
     def is_stale(self, patience: int | None) -> bool:
         """Tell whether so many evaluations in a row were no better than the best."""
@@ -253,19 +251,12 @@ class Run:
         if error is not None and not self._trouble:
             self._trouble = f"metrics.jsonl: {error.strerror}"
             self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
-        if self._board is not None:
-            try:
-                for name, value in _flatten(content):
-                    self._board.add_scalar(name, value, step)
-            except OSError as error:
-                self.note(f"tensorboard: {error.strerror or error}: its curves end at step {step}")
-                self._board = None
+        error = None if self._board is None else self._board.add(_flatten(content), step)
+        if error is not None:
+            self.note(f"tensorboard: {error.strerror or error}: its curves end before step {step}")
 
     def _open_board(self) -> None:
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(self.folder / "tensorboard", purge_step=self.standing.step + 1)
+        self._board = Board(self.folder / "tensorboard", self.standing.step + 1)
 
 
 def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
