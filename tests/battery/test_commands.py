@@ -1,6 +1,10 @@
 """Results, model files, settings and calls (G, H, I, J): a command ends with one line and exit code 2, or does it all.
 
-The parts that make these checks have tests of their own; here the whole command is called as a user calls it.
+The parts that make these checks have tests of their own; here the whole command is called as a user calls it. Of J,
+other settings on --resume (04) are in unit/cli/test_train.py; a closed output (10) and names in another script (11) in
+unit/cli/test_main.py; a clock moved back (13) in tests/faults; two runs in one folder (14) in unit/train/test_lock.py;
+10,000 categories (15) and names with a comma, a quote and a line break (16) are F30 and F31. No command opens a port
+(07) or downloads a model (09).
 """
 
 import json
