@@ -8,9 +8,9 @@ step of all rounds, the one that other work on the machine disturbed least. The 
 best: cores share memory and clock.
 
 Every second step exchanges nothing and is not counted: what the backward pass of the others takes longer, and the
-meeting of the processes before it, is communication, waiting for the other process included. Loading is the wait for
-the next batch. Processor time is that of a step of one process, the median, with the thread that sends: it tells how
-busy the machine was, being less than the time of a step where something else ran.
+meeting of the processes before it, is communication, waiting for the other process included; where nothing is sent, it
+is noise. Loading is the wait for the next batch. Processor time is that of a step of one process, the median, with the
+thread that sends: it tells how busy the machine was, being less than the time of a step where something else ran.
 """
 
 import argparse
