@@ -48,6 +48,7 @@ OBJECTS = [
     Case("D04 minus", DROP_ANN, BOX, box(-INF, 4, 8, 10)),
     Case("D05 elsewhere", WARN, "box-not-the-masks", box(24, 16, 8, 8), "the mask's is used"),
     Case("D06 off the picture", WARN, "box-not-the-masks", box(1000, 1000, 8, 10)),
+    Case("D06 huge", WARN, "box-not-the-masks", box(-1e299, -1e299, 1e299, 1e299)),
     Case("D07 1e308", DROP_ANN, BOX, box(4, 4, 1e308, 10)),
     Case("D07 1e400", DROP_ANN, BOX, box(4, 4, 10**400, 10)),
     Case("D08", WARN, "box-missing", annotation(bbox=...)),
@@ -71,6 +72,7 @@ OBJECTS = [
     Case("D18", OK, "", annotation(area=...)),
     Case("D19 crowd 2", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=2)),
     Case("D19 crowd as text", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd="yes")),
+    Case("D19 crowd as dict", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd={"a": 1})),
     Case("D19 crowd as list", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=[1])),
     Case("D20", OK, "", annotation(iscrowd=1, segmentation=RUNS, bbox=[20, 2, 2, 10])),
     Case("D21", OK, "", first),
@@ -88,6 +90,7 @@ OBJECTS = [
     Case("D30 area NaN", DROP_ANN, "area-not-a-number", annotation(area=NAN)),
     Case("D30 area below 0", DROP_ANN, "area-not-a-number", annotation(area=-1)),
     Case("D30 area as text", DROP_ANN, "area-not-a-number", annotation(area="80")),
+    Case("D30 area 1e300", DROP_ANN, "area-not-a-number", annotation(area=1e300)),
     Case("D30 area of a box", OK, "", annotation(area=99)),
 ]
 
@@ -133,6 +136,7 @@ MASKS = [
     Case("E27", DROP_ANN, EMPTY, rle([PIXELS])),
     Case("E28 no counts", DROP_ANN, RLE, annotation(segmentation={"size": [HEIGHT, WIDTH]}), "no counts"),
     Case("E28 a number", DROP_ANN, RLE, rle(PIXELS), "no counts"),
+    Case("E28 a dict", DROP_ANN, RLE, rle({"a": 1})),
     Case("E28 null", DROP_ANN, RLE, rle(None), "no counts"),
     Case("E29", OK, "", rle(WHOLE, bbox=[0, 0, WIDTH, HEIGHT])),
     Case("E30", DROP_ANN, FORM, annotation(segmentation="4 4 12 4 12 14"), "is a str"),
@@ -144,7 +148,9 @@ MASKS = [
     Case("E33 true", DROP_ANN, POLYGON, polygons([4, 4, True, 4, 12, 14]), "not a number"),
     Case("E34", DROP_ANN, RLE, annotation(segmentation={"counts": [PIXELS]}), "no size"),
     Case("E34 as texts", DROP_ANN, RLE, rle([0, PIXELS], ("24", "32")), "no size"),
+    Case("E34 as lists", DROP_ANN, RLE, rle([0, PIXELS], ([HEIGHT], [WIDTH]))),
     Case("E35 points as pairs", DROP_ANN, POLYGON, polygons([[4, 4], [12, 4], [12, 14]])),
+    Case("E35 lists in lists", DROP_ANN, POLYGON, polygons([[[[1]]]])),
     Case("E36 a part is a dict", DROP_ANN, FORM, annotation(segmentation=[SQUARE[0], {"size": [1, 1]}])),
     Case("E37 a long outline", DROP_ANN, POLYGON, polygons([-1e6, 5, 1e6, 9] * 40_000), "too long"),
     Case("E38 a text of 1 MB", DROP_ANN, POLYGON, polygons(["9" * 10**6, *range(199)])),
@@ -229,15 +235,19 @@ FILES = [
     Case("F29 no pictures' folder", FATAL, "folder-missing", lambda bench: setattr(bench, "images", bench.root / "x")),
     Case("F30 10,000 categories", OK, "", more("categories", *({"id": i, "name": f"c{i}"} for i in range(3, 10_003)))),
     Case("F31 a name with a comma", OK, "", categories({"id": 1, "name": 'a,"b"\n<c>'}, NUT)),
+    Case("F33 a category id of 2**70", OK, "", lambda bench: zero(bench, "cell", 2**70)),
+    Case("F33 a category id below 0", OK, "", lambda bench: zero(bench, "cell", -5)),
+    Case("F34 half a character in a name", OK, "", categories({"id": 1, "name": "\ud800"}, NUT)),
+    Case("F35 infinity elsewhere", OK, "", document(info=[INF, NAN])),
     Case("F32 bytes in a text", FATAL, "json-not-text", content(b'{"images": "\xff"}')),
 ]
 
 
-def zero(bench, name):
-    """Give the first category the id 0, and a name."""
-    bench.document["categories"][0] = {"id": 0, "name": name}
+def zero(bench, name, number=0):
+    """Give the first category the id 0 or another, and a name."""
+    bench.document["categories"][0] = {"id": number, "name": name}
     for row in bench.document["annotations"]:
-        row["category_id"] = {1: 0}.get(row["category_id"], row["category_id"])
+        row["category_id"] = {1: number}.get(row["category_id"], row["category_id"])
 
 
 CASES = OBJECTS + MASKS + FILES

@@ -12,6 +12,7 @@ import torch
 from battery.training import TINY
 from panet.cli.main import run
 from panet.data.synthetic import write_shapes
+from panet.train.run import Run, StepRecord
 from panet.weights.checkpoint import load_model
 
 
@@ -145,3 +146,47 @@ def test_a_strict_run_whose_picture_rots_is_refused_and_goes_on_leniently(folder
     assert older.stem == "step-00000012"
     report = json.loads(Path("runs/clean/data_report.json").read_text())
     assert report["parts"][0]["images"] == {"listed": 6, "used": 5}
+
+
+@pytest.fixture
+def rotting(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The last val picture of the clean set, which is damaged when step 3 of 6 is done."""
+    clean, _ = folders
+    path = clean / "images" / json.loads((clean / "val.json").read_text())["images"][-1]["file_name"]
+
+    def record_and_damage(self: Run, record: StepRecord) -> None:
+        record_step(self, record)
+        if record.step == 3:
+            path.write_bytes(b"rot")
+
+    record_step = Run.record
+    monkeypatch.setattr(Run, "record", record_and_damage)
+    return path
+
+
+def test_a_val_picture_that_rots_ends_a_strict_run_which_is_saved(
+    folders: tuple[Path, Path], rotting: Path, capsys
+) -> None:
+    clean, _ = folders
+    assert train(clean, "strict", "--set", "train.evaluate_every=3", "--steps", "9") == 2
+    assert f"{rotting}: is no picture" in capsys.readouterr().err
+    assert max(path.stem for path in Path("runs/strict/checkpoint").iterdir()) == "step-00000009"
+    assert run(["train", "runs/strict", "--resume", "--on-bad-data", "skip"]) == 0
+    assert "going on after step 9" in capsys.readouterr().out
+
+
+def test_a_val_picture_that_rots_is_left_out_of_a_lenient_runs_scores_with_its_objects(
+    folders: tuple[Path, Path], rotting: Path, capsys
+) -> None:
+    clean, _ = folders
+    assert train(clean, "lenient", "--on-bad-data", "skip") == 0
+    told = capsys.readouterr()
+    assert f"left out of scoring, its objects too: {rotting}: is no picture" in told.out + told.err
+    assert "scores are over 1 of 2 pictures" in told.out
+    document = json.loads((clean / "val.json").read_text())
+    document["images"].pop()
+    ids = {image["id"] for image in document["images"]}
+    document["annotations"] = [row for row in document["annotations"] if row["image_id"] in ids]
+    (clean / "val.json").write_text(json.dumps(document))
+    assert train(clean, "without") == 0
+    assert lines("lenient") == lines("without")

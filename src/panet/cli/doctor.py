@@ -39,7 +39,8 @@ def doctor(
         Path | None, typer.Option(help="Folder of the pictures of one part, if not where the layout has it.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Named model whose anchors and limits the objects are held against.")
+        str | None,
+        typer.Option(help="Named model, model file or 'bundled', whose anchors and limits the objects must fit."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings, instead of a named model.")] = None,
     kind: Annotated[str | None, typer.Option("--format", help="Format of the folder, if it is unclear.")] = None,
@@ -144,12 +145,22 @@ def _changes_of(path: Path) -> Path:
 
 def _fit(model: str | None, config: Path | None) -> "ModelFit":
     """Give what of a model's settings the data must fit."""
+    from panet.data.images import printable
     from panet.doctor.fit import ModelFit
+    from panet.errors import ConfigError
     from panet.settings import read_config
+    from panet.weights.checkpoint import BUNDLED, load_model
 
-    settings = read_config(config, model).model
+    if model is not None and (model in BUNDLED or Path(model).suffix or Path(model).is_file()):
+        if config is not None:
+            raise ConfigError(f"--config: {printable(model)} has settings of its own; give one of the two")
+        settings = load_model(model).config
+        name = model if model in BUNDLED else Path(model).name
+    else:
+        settings = read_config(config, model).model
+        name = model or (config.name if config is not None else "panet_r50")  # whose settings are the defaults
     return ModelFit(
-        name=model or (config.name if config is not None else "panet_r50"),  # whose settings are the defaults
+        name=printable(name),
         anchor_sizes=tuple(size for sizes in settings.rpn.anchor_sizes for size in sizes),
         anchor_ratios=settings.rpn.anchor_ratios,
         short_side=settings.short_side,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from panet.data.coco import CocoDataset
     from panet.data.formats.reading import Part
+    from panet.data.loading import Unreadable
+    from panet.errors import DataError
     from panet.evaluate.coco import Scores
     from panet.evaluate.runner import Predicted
     from panet.model.panet import PANet
@@ -84,8 +86,8 @@ def evaluate(
                 judged = _score_file(console, model, part, max_dets, score_threshold, seen) if ranks.is_first else None
         else:
             read = partial(_read_pictures, console, part, on_bad_data, data_report)
-            place = (device, precision, compiled)
-            judged = _score_model(console, model, read, max_dets, score_threshold, workers, place, seen, ranks)
+            rule, place = (max_dets, score_threshold), (device, precision, compiled)
+            judged = _score_model(console, model, read, rule, workers, place, seen, ranks, on_bad_data == "skip")
         with ranks.together():
             if judged is None:
                 return
@@ -185,12 +187,12 @@ def _score_model(
     console: "Console",
     model_name: str,
     read: "Callable[[], CocoDataset]",
-    max_dets: int,
-    score_threshold: float,
+    rule: tuple[int, float],
     workers: int,
     place: tuple[str, Precision, bool],
     tta: "TTA | None",
     ranks: "Ranks",
+    skip: bool,
 ) -> tuple["Scores", list[dict[str, Any]]] | None:
     """Predict the pictures, each on one rank, and score them on the first; None on the others."""
     from panet.evaluate.results import with_ids_of
@@ -207,14 +209,16 @@ def _score_model(
         model, model_file = restore(model_name)
         label_map = with_ids_of(model_file.label_map, dataset.label_map)
         model = model.to(device)
-        predicted = _predict(console, model, model_file, dataset, label_map, max_dets, workers, place, tta, ranks)
+        predicted = _predict(console, model, model_file, dataset, label_map, rule[0], workers, place, tta, ranks, skip)
     found = ranks.collect(predicted.results)
     if not ranks.is_first:
         return None
-    scores = score_all(dataset, found, predicted.kinds, max_dets, score_threshold)
-    rate = len(found) / predicted.seconds
-    console.print(f"{len(found)} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")
-    return scores, [result for of_picture in found for result in of_picture]
+    scores = score_all(dataset, found, predicted.kinds, *rule)
+    read_well = [of_picture for of_picture in found if of_picture is not None]
+    of_all = f" of {len(found)}" if len(read_well) < len(found) else ""
+    rate = len(read_well) / predicted.seconds
+    console.print(f"{len(read_well)}{of_all} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")
+    return scores, [result for of_picture in read_well for result in of_picture]
 
 
 def _predict(
@@ -228,6 +232,7 @@ def _predict(
     place: tuple[str, Precision, bool],
     tta: "TTA | None",
     ranks: "Ranks",
+    skip: bool,
 ) -> "Predicted":
     """Predict this rank's pictures."""
     from rich.progress import Progress
@@ -238,16 +243,23 @@ def _predict(
 
     share = (ranks.rank, ranks.size)
     if tta is None:
-        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers, share=share)
+        loader: Iterable[Batch | Views | Unreadable]
+        loader = build_test_loader(dataset, model_file.config, workers, share=share, skip=skip)
     else:
-        loader = build_view_loader(dataset, model_file.config, tta, workers, share=share)
+        loader = build_view_loader(dataset, model_file.config, tta, workers, share=share, skip=skip)
     model = in_precision(model, place[1])
     if place[2]:
         compile_shown(console, model, model_file.config.short_side)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
         advance = partial(_advance, bar, task, ranks.size)
-        return predict_all(model, loader, label_map, max_dets, advance, tta)
+        return predict_all(model, loader, label_map, max_dets, advance, tta, _tell_unreadable)
+
+
+def _tell_unreadable(why: "DataError") -> None:
+    from panet.cli.ranks import rank_prefix
+
+    typer.echo(f"{rank_prefix()}left out of scoring, its objects too: {why}", err=True)
 
 
 def _advance(bar: "Progress", task: "TaskID", num_ranks: int, num_pictures: int) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import ProgressColumn
 
+    from panet.data.records import ImageRecord
+    from panet.data.windows import ImageLike
     from panet.predict.partial import PartialResults
     from panet.predict.predictor import Predictor, Progress
     from panet.predict.result import Result
@@ -25,7 +27,7 @@ RESULTS_NAME = "results.json"
 def predict_pictures(
     console: "Console",
     predictor: "Predictor",
-    pictures: "Sequence[tuple[str, Path]]",
+    pictures: "Sequence[tuple[str, Path | ImageRecord]]",
     folder: Path,
     *,
     score: float,
@@ -36,6 +38,7 @@ def predict_pictures(
     model_digest: str = "",
     resume: bool = False,
     ranks: "Ranks | None" = None,
+    num_bad: int = 0,
 ) -> None:
     """Predict pictures one after the other; one that cannot be read is named and left out.
 
@@ -44,7 +47,7 @@ def predict_pictures(
     Args:
         console: takes a line a picture, and a progress bar if it is a terminal.
         predictor: the model.
-        pictures: the name to show and the file of each.
+        pictures: the name to show and the file of each; of those that a COCO file lists the records, whose ids stay.
         folder: an existing folder for the overlays and results.json.
         score: detections score above it.
         max_dets: best detections of a picture that are kept; None for the model's own number.
@@ -54,6 +57,7 @@ def predict_pictures(
         model_digest: tells the model from others when predictions are gone on with.
         resume: leave out what an earlier call with the same options has done.
         ranks: the processes that share the pictures; None: this one is alone.
+        num_bad: pictures that have been named and left out already.
 
     Raises:
         DataError: after all others are done, if a picture could not be used; or there is nothing to resume.
@@ -62,15 +66,13 @@ def predict_pictures(
     from panet.train.distributed import ALONE
 
     ranks = ranks or ALONE
-    options: dict[str, Any] = {"score_threshold": score, "max_detections": max_dets, "tta": tta}
-    options |= _tiling_options(tiling)
+    options = {"score_threshold": score, "max_detections": max_dets, "tta": tta, **_tiling_options(tiling)}
     made_by = {"model": model_digest, "overlays": overlays, **{name: str(value) for name, value in options.items()}}
     partial = PartialResults(folder, made_by)
     known: dict[str, dict[str, Any]] = {}
     done = set(ranks.share(lambda: _find_done(partial, known, resume)))
     pending = [i for i, (name, _) in enumerate(pictures) if name not in done]
-    if resume:
-        console.print(f"{len(pictures) - len(pending)} of {len(pictures)} pictures were done before")
+    _tell_resumed(console, len(pictures) - len(pending), len(pictures), resume)
     with ranks.together(), partial.open(ranks.rank):
         share = _Share(console, predictor, pictures, overlays, options, folder, partial, tells=ranks.size == 1)
         own = share.predict(pending[ranks.rank :: ranks.size])
@@ -79,9 +81,14 @@ def predict_pictures(
         if ranks.is_first:
             _tell(console, outcomes if ranks.size > 1 else ())
             known |= {outcome["record"]["name"]: outcome["record"] for outcome in outcomes if outcome["record"]}
-            _write(folder, [known[name] for name, _ in pictures if name in known], predictor)
+            _write(folder, [(known[name], picture) for name, picture in pictures if name in known], predictor)
             partial.clear()
-            _check_all_used(outcomes, len(pictures))
+            _check_all_used(outcomes, len(pictures), num_bad)
+
+
+def _tell_resumed(console: "Console", num_done: int, num_pictures: int, resume: bool) -> None:
+    if resume:
+        console.print(f"{num_done} of {num_pictures} pictures were done before")
 
 
 def _tell(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
@@ -89,12 +96,12 @@ def _tell(console: "Console", outcomes: "Sequence[dict[str, Any]]") -> None:
         console.print(outcome["line"], markup=False, highlight=False, soft_wrap=True)
 
 
-def _check_all_used(outcomes: "Sequence[dict[str, Any]]", num_pictures: int) -> None:
+def _check_all_used(outcomes: "Sequence[dict[str, Any]]", num_pictures: int, num_bad: int) -> None:
     from panet.errors import DataError
 
-    num_bad = sum(outcome["record"] is None for outcome in outcomes)
-    if num_bad:
-        raise DataError(f"{num_bad} of {num_pictures} pictures could not be used: they are named above")
+    num_unused = num_bad + sum(outcome["record"] is None for outcome in outcomes)
+    if num_unused:
+        raise DataError(f"{num_unused} of {num_bad + num_pictures} pictures could not be used: they are named above")
 
 
 def _find_done(partial: "PartialResults", known: dict[str, dict[str, Any]], resume: bool) -> list[str]:
@@ -106,11 +113,12 @@ def _find_done(partial: "PartialResults", known: dict[str, dict[str, Any]], resu
     return list(known)
 
 
-def _write(folder: Path, records: "Sequence[dict[str, Any]]", predictor: "Predictor") -> None:
+def _write(folder: Path, found: "Sequence[tuple[dict[str, Any], Path | ImageRecord]]", predictor: "Predictor") -> None:
     from panet.evaluate.results import rounded, write_json
     from panet.predict.folder import coco_document
 
-    document = coco_document(records, predictor.label_map)
+    ids = [picture.id for _, picture in found if not isinstance(picture, Path)]
+    document = coco_document([record for record, _ in found], predictor.label_map, ids or None)
     write_json(folder / RESULTS_NAME, {**document, "annotations": rounded(document["annotations"])})
 
 
@@ -120,7 +128,7 @@ class _Share:
 
     console: "Console"
     predictor: "Predictor"
-    pictures: "Sequence[tuple[str, Path]]"
+    pictures: "Sequence[tuple[str, Path | ImageRecord]]"
     overlays: bool
     options: dict[str, Any]
     folder: Path
@@ -150,12 +158,14 @@ class _Share:
                 bar.advance(task)
         return outcomes
 
-    def _predict_one(self, name: str, path: Path, overlay: Path, progress: "Progress") -> dict[str, Any]:
+    def _predict_one(
+        self, name: str, picture: "Path | ImageRecord", overlay: Path, progress: "Progress"
+    ) -> dict[str, Any]:
         from panet.errors import DataError
         from panet.predict.partial import record_of
 
         try:
-            result = self.predictor.predict(path, **self.options, progress=progress)
+            result = self.predictor.predict(_source(picture), **self.options, progress=progress)
             if self.overlays:
                 result.save(overlay)
             record = record_of(name, result)
@@ -163,6 +173,13 @@ class _Share:
             return {"line": f"left out: {error}", "record": None}
         self.partial.append(record)
         return {"line": describe(name, result, overlay if self.overlays else None), "record": record}
+
+
+def _source(picture: "Path | ImageRecord") -> "ImageLike":
+    """Give a file; of a record the pixels, (H, W, 3) uint8 of the size that its file states."""
+    from panet.data.dataset import read_record
+
+    return picture if isinstance(picture, Path) else read_record(picture).permute(1, 2, 0).numpy()
 
 
 def _columns() -> "tuple[ProgressColumn, ...]":

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -10,17 +10,37 @@ from panet.cli.options import PRECISION_HELP, Precision, WithCompile, compile_sh
 from panet.cli.tta import BoxVoting, Scales, SoftNMS, WithFlip, WithTTA, build_tta
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from panet.data.records import ImageRecord
     from panet.predict.tiling import Tiling
 
 __all__ = ["predict"]
 
+TileSide: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="PX", help="Look at larger pictures in tiles of this side, and stitch.")
+]
+Overlap: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Of a tile's side that neighbours share; by default 0.2.")
+]
+TileScale: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="F", help="Input px an image px of a tile; by default the model's rule, but at least 1."),
+]
+
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file (.safetensors), or 'bundled'.")],
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Pictures, folders, 'glob/patterns*.png'.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE", help="Pictures, folders, 'glob/patterns*.png', or one COCO JSON file."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for overlays and results.json.")] = Path(
         "predictions"
     ),
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures that a JSON file lists.")] = None,
     score: Annotated[float, typer.Option(min=0, max=1, help="Show what scores above this.")] = 0.5,
     max_dets: Annotated[
         int | None, typer.Option(min=1, help="Best detections a picture; by default the model's own number.")
@@ -38,16 +58,9 @@ def predict(
     tta_flip: WithFlip = None,
     soft_nms: SoftNMS = None,
     box_voting: BoxVoting = None,
-    tile: Annotated[
-        int | None, typer.Option(metavar="PX", help="Look at larger pictures in tiles of this side, and stitch.")
-    ] = None,
-    overlap: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Of a tile's side that neighbours share; by default 0.2.")
-    ] = None,
-    tile_scale: Annotated[
-        float | None,
-        typer.Option(metavar="F", help="Input px an image px of a tile; by default the model's rule, but at least 1."),
-    ] = None,
+    tile: TileSide = None,
+    overlap: Overlap = None,
+    tile_scale: TileScale = None,
 ) -> None:
     """Find the objects of pictures: a line of counts each, overlays, and COCO JSON."""
     from panet.errors import ConfigError
@@ -61,12 +74,13 @@ def predict(
             tiling = _build_tiling(tile, overlap, tile_scale, augmented=seen is not None)
         shown = {"score": score, "max_dets": max_dets, "overlays": not no_overlays, "resume": resume}
         options = {**shown, "tta": seen, "tiling": tiling, "ranks": ranks}
-        _predict(model, sources, output, (device, precision, compiled), overwrite, options)
+        _predict(model, sources, images, output, (device, precision, compiled), overwrite, options)
 
 
 def _predict(
     model: str,
     sources: list[str],
+    images: Path | None,
     output: Path,
     place: tuple[str, Precision, bool],
     overwrite: bool,
@@ -74,9 +88,8 @@ def _predict(
 ) -> None:
     from panet.cli.pictures import RESULTS_NAME, predict_pictures
     from panet.cli.ranks import console_of
-    from panet.data.images import MAX_FILE_PIXELS, printable
-    from panet.ops.rle import MAX_PIXELS
-    from panet.predict.folder import list_sources, prepare_folder
+    from panet.data.images import printable
+    from panet.predict.folder import prepare_folder
     from panet.predict.predictor import load, pick_device
     from panet.weights.checkpoint import model_path
 
@@ -84,8 +97,7 @@ def _predict(
     console = console_of(ranks)
     with ranks.together():
         file = model_path(model)
-        most = MAX_PIXELS if options["tiling"] is None else MAX_FILE_PIXELS
-        pictures = [(str(path), path) for path in list_sources(sources, most)]
+        pictures, num_bad = _list_pictures(console, sources, images, tiled=options["tiling"] is not None)
     with ranks.together():
         if ranks.is_first:
             prepare_folder(output, overwrite or options["resume"])
@@ -94,13 +106,41 @@ def _predict(
         if compiled:
             compile_shown(console, predictor.model, predictor.short_side)
     digest = f"{precision} {_digest(file)}"
-    predict_pictures(console, predictor, pictures, output, **options, model_digest=digest)
+    predict_pictures(console, predictor, pictures, output, **options, model_digest=digest, num_bad=num_bad)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_pictures(
+    console: "Console", sources: "Sequence[str]", images: Path | None, *, tiled: bool
+) -> "tuple[list[tuple[str, Path | ImageRecord]], int]":
+    """Give the name and the file of each picture, and how many that a COCO file lists cannot be used: they are told."""
+    from panet.data.coco import read_pictures
+    from panet.data.images import MAX_FILE_PIXELS, printable
+    from panet.data.problems import Outcome
+    from panet.errors import ConfigError
+    from panet.ops.rle import MAX_PIXELS
+    from panet.predict.folder import list_sources
+
+    listing = next((source for source in sources if source.lower().endswith(".json")), None)
+    if listing is None:
+        if images is not None:
+            raise ConfigError("--images: goes with a JSON file that lists pictures")
+        return [(str(path), path) for path in list_sources(sources, MAX_FILE_PIXELS if tiled else MAX_PIXELS)], 0
+    if len(sources) > 1:
+        raise ConfigError(f"{printable(listing)}: a file that lists pictures stands alone: its ids are the results'")
+    if images is None:
+        raise ConfigError(f"{printable(listing)}: the folder of its pictures is not known: add --images FOLDER")
+    records, problems = read_pictures(Path(listing), images)
+    for problem in problems:
+        kind = "warning" if problem.outcome is Outcome.WARN else "left out"
+        console.print(f"{kind}: {problem}", markup=False, soft_wrap=True)
+    num_bad = sum(problem.outcome is not Outcome.WARN for problem in problems)
+    return [(record.file_name, record) for record in records], num_bad
 
 
 def _build_tiling(tile: int | None, overlap: float | None, scale: float | None, *, augmented: bool) -> "Tiling | None":

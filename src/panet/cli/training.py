@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import typer
 from rich.console import Console
 
 from panet import __version__
 from panet.cli.findings import accept
-from panet.cli.judging import judge_on
-from panet.cli.ranks import console_of, rank_prefix
+from panet.cli.judging import judge_on, tell_drop
+from panet.cli.ranks import console_of
 from panet.cli.sources import track_on
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
@@ -246,11 +245,7 @@ def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> boo
 
 
 def _tell_drop(display: TrainingDisplay, numbers: Iterator[int], why: DataError) -> None:
-    line = f"{rank_prefix()}left out of its batch (number {next(numbers)} of this session): {why}"
-    if display.is_seen:
-        display.note(line)
-    else:
-        typer.echo(line, err=True)
+    tell_drop(display, f"left out of its batch (number {next(numbers)} of this session): {why}")
 
 
 def _print(console: Console, *lines: str) -> None:

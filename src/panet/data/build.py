@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from torch.utils.data import DataLoader, Sampler
 
@@ -12,7 +13,7 @@ from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
 from panet.data.dataset import Key, SampleDataset
 from panet.data.images import printable
-from panet.data.loading import WORKER_TIMEOUT, Made, build_loader
+from panet.data.loading import WORKER_TIMEOUT, Made, Unreadable, build_loader, tolerant
 from panet.data.transforms import (
     ColourJitter,
     HorizontalFlip,
@@ -29,6 +30,8 @@ from panet.errors import ConfigError, DataError
 from panet.structures import TTA, Batch, Views
 
 __all__ = ["build_normalise", "build_test_loader", "build_train_loader", "build_view_loader", "steps_per_epoch"]
+
+_T = TypeVar("_T")
 
 
 def build_train_loader(
@@ -60,22 +63,43 @@ def build_test_loader(
     workers: int,
     timeout: float | None = WORKER_TIMEOUT,
     share: tuple[int, int] = (0, 1),
-) -> DataLoader[Batch]:
+    skip: bool = False,
+) -> DataLoader[Batch | Unreadable]:
     """Load every picture of a share with its targets, one a batch, in the file's order, at the model's test size.
 
-    No batch in `timeout` s is an error.
+    No batch in `timeout` s is an error. A picture that can no longer be read is one too, or with `skip` Unreadable.
     """
     view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
     samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return build_loader(_batches(samples, model), _InOrder(len(dataset), share), workers, timeout)
+    return _build_scoring_loader(_batches(samples, model), dataset, workers, timeout, share, skip)
 
 
 def build_view_loader(
-    dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int, share: tuple[int, int] = (0, 1)
-) -> DataLoader[Views]:
-    """Load the views of every picture of a share, one picture at a time, in the file's order."""
+    dataset: CocoDataset,
+    model: ModelConfig,
+    tta: TTA,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+    skip: bool = False,
+) -> DataLoader[Views | Unreadable]:
+    """Load the views of every picture of a share, one picture at a time, in the file's order; `skip` as above."""
     maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
-    return build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset), share), workers)
+    make = partial(_make_views, ViewDataset(dataset, maker))
+    return _build_scoring_loader(make, dataset, workers, WORKER_TIMEOUT, share, skip)
+
+
+def _build_scoring_loader(
+    make: Callable[[list[Key]], Made[_T]],
+    dataset: CocoDataset,
+    workers: int,
+    timeout: float | None,
+    share: tuple[int, int],
+    skip: bool,
+) -> DataLoader[_T | Unreadable]:
+    loaded: Callable[[list[Key]], Made[_T | Unreadable]] = tolerant(make)
+    if not skip:
+        loaded = make  # type: ignore[assignment]  # a batch where a batch or another thing may be
+    return build_loader(loaded, _InOrder(len(dataset), share), workers, timeout)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:

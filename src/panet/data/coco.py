@@ -17,12 +17,12 @@ from panet.data.image_table import ImageTable
 from panet.data.images import printable
 from panet.data.inspection import PictureSizes, inspect_picture
 from panet.data.objects import read_object
-from panet.data.outline import Outline, read_outline
+from panet.data.outline import Outline, read_listed, read_outline
 from panet.data.problems import BadDataError, OnBadData, Outcome, Problem, RowError, count_outcomes
 from panet.data.records import ImageRecord, is_id, read_image_record
 from panet.structures import LabelMap
 
-__all__ = ["CocoDataset", "ImageRecord", "read_coco", "read_document"]
+__all__ = ["CocoDataset", "ImageRecord", "read_coco", "read_document", "read_pictures"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,25 @@ def read_document(
         len(outline.annotations) + outcomes[Outcome.DROP_ANN],
     )
     return CocoDataset(json_path, ImageTable(images, images_dir), table, outline.label_map, problems, num_listed)
+
+
+def read_pictures(json_path: Path, images_dir: Path) -> tuple[list[ImageRecord], tuple[Problem, ...]]:
+    """Read the pictures alone that a COCO JSON file lists: it may lack annotations, as those of COCO's test sets do.
+
+    Args:
+        json_path: with a list of images.
+        images_dir: where their file names start from.
+    Returns: the pictures that can be used, and what is wrong with others or odd about some.
+
+    Raises:
+        BadDataError: the file lists no pictures, or none that can be used.
+    """
+    findings = Findings(printable(json_path))
+    rows = read_listed(read_json(json_path), images_dir, findings)
+    images = _read_images(rows, PictureFolder(images_dir), inspect_picture, findings)
+    if not images:
+        findings.stop("no-usable-picture", f"none of its {len(rows)} images can be used")
+    return images, tuple(findings.problems)
 
 
 def _read_images(

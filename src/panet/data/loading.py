@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from panet.data.dataset import Key
 from panet.data.workers import WorkerWatch, leave_signals, signals_kept_back
 from panet.errors import DataError
 
-__all__ = ["WORKER_TIMEOUT", "Made", "build_loader"]
+__all__ = ["WORKER_TIMEOUT", "Made", "Unreadable", "build_loader", "tolerant"]
 
 WORKER_TIMEOUT = 300.0
 """Seconds without a batch after which reading counts as hanging."""
@@ -26,6 +27,25 @@ class Made(NamedTuple, Generic[_T]):
 
     batch: _T
     dropped: tuple[DataError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Comes in the place of a batch of one picture that can no longer be read: the picture's name, and why."""
+
+    why: DataError
+
+
+def tolerant(make: Callable[[list[Key]], Made[_T]]) -> Callable[[list[Key]], Made[_T | Unreadable]]:
+    """Change what makes batches so that it gives Unreadable instead of raising DataError."""
+    return partial(_make_or_tell, make)
+
+
+def _make_or_tell(make: Callable[[list[Key]], Made[_T]], keys: list[Key]) -> Made[_T | Unreadable]:
+    try:
+        return Made(make(keys).batch)
+    except DataError as error:
+        return Made(Unreadable(error))
 
 
 def build_loader(

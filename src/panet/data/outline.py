@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from panet.data.findings import Findings
 from panet.data.images import printable
 from panet.data.records import is_id
 from panet.structures import LabelMap
 
-__all__ = ["Outline", "read_outline"]
+__all__ = ["Outline", "read_listed", "read_outline"]
 
 _BACKGROUND = ("background", "__background__", "_background_")
 
@@ -38,24 +37,40 @@ def read_outline(document: object, images_dir: Path, findings: Findings) -> Outl
     Raises:
         BadDataError: it is none of COCO instance annotations, two pictures share an id, or the folder does not exist.
     """
-    if not isinstance(document, dict):
-        findings.stop(
-            "not-coco", f"the top level is a {type(document).__name__}; COCO needs an object{_hint(document)}"
-        )
     images, annotations, categories = (
         _rows(document, key, findings) for key in ("images", "annotations", "categories")
     )
     label_map = _read_categories(categories, findings)
-    if not images_dir.is_dir():
-        findings.stop("folder-missing", f"its folder of pictures {printable(images_dir)} does not exist")
-    if not images:
-        findings.stop("no-images", "lists no images")
+    _check_pictures(images, images_dir, findings)
     if not annotations:
         findings.warn("no-annotations", "lists no annotations; nothing can be learnt from it")
     return Outline(images, annotations, label_map, _read_ids(images, findings))
 
 
-def _rows(document: dict[str, Any], key: str, findings: Findings) -> Sequence[object]:
+def read_listed(document: object, images_dir: Path, findings: Findings) -> Sequence[object]:
+    """Give the rows of pictures of a document that may have neither annotations nor categories.
+
+    Raises:
+        BadDataError: it lists no pictures, two of them share an id, or the folder does not exist.
+    """
+    images = _rows(document, "images", findings)
+    _check_pictures(images, images_dir, findings)
+    _read_ids(images, findings)
+    return images
+
+
+def _check_pictures(images: Sequence[object], images_dir: Path, findings: Findings) -> None:
+    if not images_dir.is_dir():
+        findings.stop("folder-missing", f"its folder of pictures {printable(images_dir)} does not exist")
+    if not images:
+        findings.stop("no-images", "lists no images")
+
+
+def _rows(document: object, key: str, findings: Findings) -> Sequence[object]:
+    if not isinstance(document, dict):
+        findings.stop(
+            "not-coco", f"the top level is a {type(document).__name__}; COCO needs an object{_hint(document)}"
+        )
     rows = document.get(key)
     if not isinstance(rows, list):
         what = f"{key!r} is a {type(rows).__name__}" if key in document else f"has no {key!r}"

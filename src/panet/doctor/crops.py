@@ -18,6 +18,7 @@ __all__ = ["draw_finding"]
 _SIDE = 360  # px of the longer side
 _MOST_MAGNIFIED = 8.0
 _MARGIN, _LEAST = 0.25, 10.0  # around the object: a share of it, and px
+_FAR = 1e4  # px of a crop; what is marked farther away is drawn there: Pillow goes along every pixel of a line
 _QUALITY = 82
 _GROUND = (120, 124, 130)
 _MASKS = ((0, 220, 255), (255, 70, 200))
@@ -144,7 +145,8 @@ def _mark(
     """Draw stored boxes, outlines, spots and the stated frame."""
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return (x - region[0]) * scale, (y - region[1]) * scale
+        across, down = (x - region[0]) * scale, (y - region[1]) * scale
+        return min(max(across, -_FAR), _FAR), min(max(down, -_FAR), _FAR)
 
     if finding.twin is None and image is not None:
         for i in finding.objects:

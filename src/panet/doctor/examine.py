@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from panet.data.images import printable
 from panet.data.problems import Outcome
 from panet.doctor.classes import count_classes, find_class_differences, find_class_problems
 from panet.doctor.copies import find_look_alikes, find_same_files, read_thumbnails
@@ -74,6 +75,11 @@ class Diagnosis:
     def refused(self) -> bool:
         """Tell whether strict training would refuse the data set."""
         return any(finding.is_refused for finding in self.findings)
+
+    def is_elsewhere(self, finding: Finding) -> bool:
+        """Tell whether a finding is in another file than the annotations of its part, which go without saying."""
+        own = {part.name: printable(part.dataset.path) for part in self.parts}
+        return finding.problem.file not in ("", own.get(finding.part))
 
 
 def examine(

@@ -13,6 +13,7 @@ __all__ = ["areas_off", "boxes_off", "find_duplicates", "find_wrong_areas", "fin
 
 # A polygon's own box may differ from that of its pixels by a pixel on every side, hence a width by two.
 _BOX_TOLERANCE = 2.0  # px, of x, y, width and height
+_FAR = 1e9  # px; a box beyond it is wrong whatever it is, and areas stay finite
 _LEAST_OVERLAP = 0.5  # IoU of the two boxes, as when the file is read
 # Counted pixels and a polygon's area differ along the outline: by a share of a small object, by few pixels.
 _AREA_SHARE, _AREA_PIXELS = 0.05, 4.0
@@ -28,7 +29,7 @@ def own_boxes(objects: ImageAnnotations) -> NDArray[np.float64]:
 
 def boxes_off(objects: ImageAnnotations) -> NDArray[np.bool_]:
     """Tell of which objects x, y, width or height as stored is off by more than 2 px, or half of the box."""
-    own, stored = own_boxes(objects), objects.stored_boxes
+    own, stored = own_boxes(objects), np.clip(objects.stored_boxes, -_FAR, _FAR)
     sides = np.minimum(own[:, :2] + own[:, 2:], stored[:, :2] + stored[:, 2:]) - np.maximum(own[:, :2], stored[:, :2])
     shared = np.maximum(sides, 0).prod(axis=1)
     apart = shared < _LEAST_OVERLAP * (own[:, 2:].prod(axis=1) + stored[:, 2:].prod(axis=1) - shared)

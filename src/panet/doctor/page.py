@@ -131,7 +131,7 @@ def _crops(diagnosis: Diagnosis, findings: Sequence[Finding]) -> list[str]:
             crop = draw_finding(finding, diagnosis.parts)
         except DataError:  # it cannot be shown; the list has it in words
             continue
-        where, why = escape(_where(finding)), escape(_why(diagnosis, finding))
+        where, why = escape(_where(diagnosis, finding)), escape(_why(diagnosis, finding))
         source = base64.b64encode(crop).decode()
         shown.append(
             f'<figure><div class="frame"><img alt="{where}" src="data:image/jpeg;base64,{source}"></div>'
@@ -171,7 +171,7 @@ def _key(findings: Sequence[Finding]) -> str:
 
 def _list(diagnosis: Diagnosis, findings: Sequence[Finding], is_open: bool) -> str:
     rows = "".join(
-        f"<li><b>{escape(_where(finding))}</b> {escape(_why(diagnosis, finding))}</li>"
+        f"<li><b>{escape(_where(diagnosis, finding))}</b> {escape(_why(diagnosis, finding))}</li>"
         for finding in findings[:_LISTED]
     )
     more = len(findings) - _LISTED
@@ -180,12 +180,14 @@ def _list(diagnosis: Diagnosis, findings: Sequence[Finding], is_open: bool) -> s
     return f"<details{state}><summary>In words ({len(findings):,})</summary><ul>{rows}{rest}</ul></details>"
 
 
-def _where(finding: Finding) -> str:
-    return ": ".join(text for text in (finding.part, finding.problem.place) if text) or "data set"
+def _where(diagnosis: Diagnosis, finding: Finding) -> str:
+    """Give part, file and place, without the folders that lead to the data: a page is for showing to others."""
+    file = finding.problem.file.rpartition("/")[2] if diagnosis.is_elsewhere(finding) else ""
+    return ": ".join(text for text in (finding.part, file, finding.problem.place) if text) or "data set"
 
 
 def _why(diagnosis: Diagnosis, finding: Finding) -> str:
-    """Give what is wrong, without the folders that lead to the data: a page is for showing to others."""
+    """Give what is wrong, likewise."""
     why = finding.problem.why
     for part in diagnosis.parts:
         folder = part.dataset.images.folder

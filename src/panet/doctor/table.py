@@ -57,8 +57,9 @@ def describe_rules(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"  why it matters: {rule.matters}"
         yield f"  what to do: {rule.remedy}"
         for finding in findings[:_EXAMPLES]:
-            place = f"{finding.problem.place}: " if finding.problem.place else ""
-            yield f"  {finding.part}: {place}{finding.problem.why}"
+            file = finding.problem.file if diagnosis.is_elsewhere(finding) else ""
+            told = (finding.part, file, finding.problem.place, finding.problem.why)
+            yield f"  {': '.join(part for part in told if part)}"
         if len(findings) > _EXAMPLES:
             yield f"  and {len(findings) - _EXAMPLES:,} more"
 

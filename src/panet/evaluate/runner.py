@@ -1,7 +1,7 @@
 """A model and a data set -> results and scores."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from panet.data.coco import CocoDataset
+from panet.data.images import printable
+from panet.data.loading import Unreadable
 from panet.errors import DataError
 from panet.evaluate.coco import KINDS, Scores, score
 from panet.evaluate.results import coco_results
@@ -44,19 +46,19 @@ class Predicted:
     """What a model found in the pictures of a loader.
 
     Args:
-        results: COCO results of each picture, in the loader's order.
+        results: COCO results of each picture, in the loader's order; None: it can no longer be read.
         kinds: of `evaluate.coco.KINDS`, what they can be scored by.
         seconds: reading and predicting took.
     """
 
-    results: list[list[dict[str, Any]]]
+    results: list[list[dict[str, Any]] | None]
     kinds: tuple[str, ...]
     seconds: float
 
 
 def evaluate(
     model: PANet,
-    loader: Iterable[Batch | Views],
+    loader: Iterable[Batch | Views | Unreadable],
     dataset: CocoDataset,
     max_dets: int,
     progress: Callable[[int], None] | None = None,
@@ -81,27 +83,35 @@ def evaluate(
     """
     predicted = predict_all(model, loader, label_map or dataset.label_map, max_dets, progress, tta)
     scores = score_all(dataset, predicted.results, predicted.kinds, max_dets, score_threshold)
-    results = [result for found in predicted.results for result in found]
-    return Evaluation(scores.metrics, scores.per_class, results, len(predicted.results), predicted.seconds)
+    read = [found for found in predicted.results if found is not None]
+    results = [result for found in read for result in found]
+    return Evaluation(scores.metrics, scores.per_class, results, len(read), predicted.seconds)
 
 
 def predict_all(
     model: PANet,
-    loader: Iterable[Batch | Views],
+    loader: Iterable[Batch | Views | Unreadable],
     label_map: LabelMap,
     max_dets: int,
     progress: Callable[[int], None] | None = None,
     tta: TTA | None = None,
+    on_unreadable: Callable[[DataError], None] | None = None,
 ) -> Predicted:
     """Predict every picture of a loader; the model's mode and limits are as before afterwards.
 
-    Masks become RLE one at a time: memory does not grow with the data set's masks.
+    Masks become RLE one at a time: memory does not grow with the data set's masks. `on_unreadable` is told of pictures
+    that can no longer be read, where the loader gives them.
     """
-    results: list[list[dict[str, Any]]] = []
+    results: list[list[dict[str, Any]] | None] = []
     has_masks = True
     start = time.perf_counter()
     with _evaluating(model, max_dets), _suppressing(model, tta):
         for batch in loader:
+            if isinstance(batch, Unreadable):
+                results.append(None)
+                if on_unreadable is not None:
+                    on_unreadable(batch.why)
+                continue
             found = list(_predict(model, batch))
             for image_id, size, detections in found:
                 has_masks = detections.mask_grids is not None
@@ -114,20 +124,35 @@ def predict_all(
 
 def score_all(
     dataset: CocoDataset,
-    results: Sequence[Sequence[Mapping[str, Any]]],
+    results: Sequence[Sequence[Mapping[str, Any]] | None],
     kinds: Sequence[str],
     max_dets: int,
     score_threshold: float = 0.0,
 ) -> Scores:
-    """Score the results of all pictures of a data set.
+    """Score the results of all pictures of a data set; those without any (None) are left out of the ground truth too.
 
     Raises:
-        DataError: there are no pictures, or the ground truth cannot be used.
+        DataError: there are no pictures, none can be read, or the ground truth cannot be used.
     """
-    if not results:
-        raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
-    every = [result for found in results for result in found]
-    return score(dataset.document, every, kinds, max_dets, score_threshold)
+    read = [found for found in results if found is not None]
+    if not read:
+        why = "none of its pictures can be read any more" if results else "no pictures"
+        raise DataError(f"{printable(dataset.path)}: {why}: there is nothing to score")
+    document = dataset.document
+    if len(read) < len(results):
+        pairs = zip(dataset.images, results, strict=True)
+        document = _without(document, {image.id for image, found in pairs if found is None})
+    every = [result for found in read for result in found]
+    return score(document, every, kinds, max_dets, score_threshold)
+
+
+def _without(document: Mapping[str, Any], left_out: Container[int | str]) -> dict[str, Any]:
+    """Give a COCO document without some pictures and all that is on them."""
+    return {
+        **document,
+        "images": [image for image in document["images"] if image["id"] not in left_out],
+        "annotations": [row for row in document["annotations"] if row["image_id"] not in left_out],
+    }
 
 
 @contextmanager

@@ -72,16 +72,20 @@ def overlay_names(names: Sequence[str]) -> list[str]:
     return chosen
 
 
-def coco_document(records: Iterable[Mapping[str, Any]], label_map: LabelMap) -> dict[str, Any]:
+def coco_document(
+    records: Iterable[Mapping[str, Any]], label_map: LabelMap, ids: Sequence[int | str] | None = None
+) -> dict[str, Any]:
     """Give the COCO document of all records: images, annotations with scores, categories with the model's own ids.
 
     Args:
         records: of `predict.partial.record_of`, in the order of the pictures.
         label_map: the model's classes.
+        ids: of the pictures; None: they are numbered from 1.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, record in enumerate(records, start=1):
+    for place, record in enumerate(records):
+        number = place + 1 if ids is None else ids[place]
         height, width = record["size"]
         images.append({"id": number, "file_name": record["name"], "height": height, "width": width})
         for found in record["found"]:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from panet.data.dataset import sample_generator
+from panet.data.loading import Unreadable
 from panet.structures import Batch
 from panet.train.distributed import ALONE, Ranks
 
@@ -13,9 +14,9 @@ __all__ = ["losses_by_batch", "mean_losses"]
 
 
 def losses_by_batch(
-    objective: nn.Module, batches: Iterable[Batch], device: torch.device, seed: int, ranks: Ranks = ALONE
+    objective: nn.Module, batches: Iterable[Batch | Unreadable], device: torch.device, seed: int, ranks: Ranks = ALONE
 ) -> list[dict[str, float]]:
-    """Give the losses of each batch; the objective's mode is as before afterwards.
+    """Give the losses of each batch, none where it is unreadable; the objective's mode is as before afterwards.
 
     Args:
         objective: (Batch, torch.Generator) -> named scalar losses.
@@ -31,6 +32,9 @@ def losses_by_batch(
         with torch.inference_mode():
             for batch in batches:
                 number = ranks.rank + len(found) * ranks.size
+                if isinstance(batch, Unreadable):
+                    found.append({})
+                    continue
                 losses = objective(batch.to(device), sample_generator(seed, 0, number))
                 found.append({name: float(loss) for name, loss in losses.items()})
     finally:
@@ -40,6 +44,7 @@ def losses_by_batch(
 
 
 def mean_losses(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Give the mean of each loss over batches, at least one, and the means' sum as "total"."""
+    """Give the mean of each loss over batches that have any, at least one, and the means' sum as "total"."""
+    losses = [each for each in losses if each]
     means = {name: sum(each[name] for each in losses) / len(losses) for name in losses[0]}
     return means | {"total": sum(means.values())}

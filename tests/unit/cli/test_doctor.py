@@ -149,3 +149,45 @@ def test_the_quirks_of_the_real_sets_are_found(shared_data: Path, capsys: pytest
     assert [rule for rule, _ in found["coco80"]].count("area-not-the-masks") == 9
     assert [rule for rule, _ in found["coco_person"]].count("box-not-the-masks") == 2
     assert found["nuclei"].count(("more-objects-than-detections", "val")) == 11
+
+
+def test_the_file_of_a_readers_problem_is_named(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "yolo"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    (root / "data.yaml").write_text("names: [nucleus]\ntrain: images\n")
+    for name in ("1", "2"):
+        (tiny_data / "images" / f"{name}.png").rename(root / "images" / f"{name}.png")
+        (root / "labels" / f"{name}.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (root / "labels" / "2.txt").write_text("0 0.1 0.1 0.5 0.5\n")
+    report = tmp_path / "r.html"
+    assert run(["doctor", str(root), "--report", str(report)]) == 2
+    assert f"  train: {root}/labels/2.txt: line 1: is a box (4 numbers)" in capsys.readouterr().out
+    assert "<b>train: 2.txt: line 1</b>" in report.read_text()
+    assert str(tmp_path) not in report.read_text()
+    (root / "data.yaml").write_text("names: [nucleus, nucleus\ntrain: images\n")
+    assert run(["doctor", str(root), "--format", "yolo"]) == 2
+    assert "data.yaml: line 2" in capsys.readouterr().err
+
+
+def test_the_file_of_a_part_that_cannot_be_read_is_named(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tiny_data / "val.json").write_text("[")
+    assert run(["doctor", str(tiny_data)]) == 2
+    assert f"  val: {tiny_data}/val.json: broken JSON at line 1" in capsys.readouterr().out
+
+
+def test_objects_are_held_against_a_model_file(
+    tiny_data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["doctor", str(tiny_data), "--json", "--model", str(tiny_model)]) == 0
+    model = json.loads(capsys.readouterr().out)["model"]
+    assert (model["name"], model["short_side"], model["max_detections"]) == ("tiny.safetensors", 64, 5)
+    assert run(["doctor", str(tiny_data), "--json", "--model", "bundled"]) == 0
+    model = json.loads(capsys.readouterr().out)["model"]
+    assert (model["name"], model["anchor_sizes"]) == ("bundled", [16, 32, 64, 128, 256])
+    assert run(["doctor", str(tiny_data), "--model", "absent.safetensors"]) == 2
+    assert "absent.safetensors: no such model file" in capsys.readouterr().err
+    assert run(["doctor", str(tiny_data), "--model", str(tiny_model), "--config", "a.yaml"]) == 2
+    assert "tiny.safetensors has settings of its own" in capsys.readouterr().err

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from panet.cli.eval import evaluate
 from panet.errors import CheckpointError, ConfigError, DataError
+from panet.weights.checkpoint import restore
 
 
 def perfect_results(root: Path) -> list[dict[str, object]]:
@@ -147,3 +148,50 @@ def test_a_model_is_scored_with_augmentation(
 def test_a_results_file_cannot_be_augmented(results_file: Path, tiny_data: Path) -> None:
     with pytest.raises(ConfigError, match=r"results\.json: results are scored as they are: leave out"):
         evaluate(str(results_file), tiny_data, tta_flip=True)
+
+
+@pytest.fixture
+def rotting(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The last picture, which is damaged between the check of the data and the scoring."""
+    path = tiny_data / "images" / "2.png"
+
+    def restore_late(name: str) -> object:
+        path.write_bytes(b"rot")
+        return restore(name)
+
+    monkeypatch.setattr("panet.weights.checkpoint.restore", restore_late)
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_rots_while_scoring_ends_a_strict_evaluation(
+    tiny_model: Path, tiny_data: Path, rotting: Path, workers: int
+) -> None:
+    with pytest.raises(DataError, match=r"2\.png: is no picture"):
+        evaluate(str(tiny_model), tiny_data, workers=workers, device="cpu")
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"workers": 1}, {"workers": 0, "tta": True}])
+def test_a_picture_that_rots_while_scoring_is_left_out_with_its_objects_if_that_is_wanted(
+    tiny_model: Path,
+    tiny_data: Path,
+    rotting: Path,
+    tmp_path: Path,
+    options: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.json"
+    evaluate(str(tiny_model), tiny_data, device="cpu", on_bad_data="skip", output=output, **options)
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"left out of scoring, its objects too: {rotting}: is no picture")
+    assert "1 of 2 pictures, " in printed.out
+    assert {result["image_id"] for result in json.loads(output.read_text())} == {1}
+    document = json.loads((tiny_data / "val.json").read_text())
+    document |= {key: document[key][:1] for key in ("images", "annotations")}
+    (tiny_data / "val.json").write_text(json.dumps(document))
+    evaluate(str(tiny_model), tiny_data, device="cpu", **options)
+    assert _table(capsys.readouterr().out) == _table(printed.out)
+
+
+def _table(printed: str) -> list[str]:
+    return [line for line in printed[printed.index("at most") :].splitlines() if "written" not in line]

@@ -148,3 +148,88 @@ def test_tiles_are_not_augmented(tiny_model: Path, pictures: Path, tmp_path: Pat
     with pytest.raises(ConfigError, match="tiles are not augmented"):
         predict(str(tiny_model), [str(pictures)], output=tmp_path / "out", tile=64, tta=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def listing(pictures: Path, tmp_path: Path) -> Path:
+    """What COCO's test-dev file is: pictures with ids, and neither annotations nor, here, categories."""
+    rows = [{"id": 581, "file_name": "b [red].png", "height": 40, "width": 50}, {"id": "x7", "file_name": "a.png"}]
+    path = tmp_path / "image_info_test.json"
+    path.write_text(json.dumps({"images": rows}))
+    return path
+
+
+def test_the_pictures_of_a_file_without_annotations_are_predicted_and_keep_their_ids(
+    tiny_model: Path, pictures: Path, listing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    predict(str(tiny_model), [str(listing)], images=pictures, output=output, score=0.0, device="cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"warning: {listing}: image x7: states no width and height: 50 x 40 px are the picture's"
+    assert lines[1] == f"b [red].png: 5 nucleus -> {output}/b [red].png"
+    assert lines[2] == f"a.png: 5 nucleus -> {output}/a.png"
+    document = json.loads((output / "results.json").read_text())
+    assert [(image["id"], image["file_name"]) for image in document["images"]] == [
+        (581, "b [red].png"),
+        ("x7", "a.png"),
+    ]
+    assert {each["image_id"] for each in document["annotations"]} == {581, "x7"}
+
+
+def test_a_picture_that_a_file_lists_and_that_is_not_there_is_named_and_the_others_are_done(
+    tiny_model: Path, pictures: Path, listing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "a.png").unlink()
+    with pytest.raises(DataError, match="1 of 2 pictures could not be used: they are named above"):
+        predict(str(tiny_model), [str(listing)], images=pictures, output=tmp_path / "out", score=0.0, device="cpu")
+    printed = capsys.readouterr().out
+    assert f"left out: {listing}: image x7: a.png is not in {pictures}" in printed
+    assert "b [red].png: 5 nucleus" in printed
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["images"]) == 1
+
+
+def test_the_masks_of_a_listed_picture_have_the_size_that_the_file_states(
+    tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 6  # upright it is 50 high; the file states the pixels as they are stored
+    with Image.open(pictures / "a.png") as image:
+        image.save(pictures / "turned.jpg", exif=tags)
+    path = tmp_path / "listed.json"
+    path.write_text(json.dumps({"images": [{"id": 1, "file_name": "turned.jpg", "height": 40, "width": 50}]}))
+    predict(str(tiny_model), [str(path)], images=pictures, output=tmp_path / "out", score=0.0, device="cpu")
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [each["segmentation"]["size"] for each in document["annotations"]] == [[40, 50]] * 5
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"annotations": []}, "has no 'images'"),
+        ({"images": []}, "lists no images"),
+        ([{"image_id": 1, "score": 0.5}], "the top level is a list.*this is a list of results"),
+        ({"images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b [red].png"}]}, "ids must differ"),
+        ({"images": [{"id": 1, "file_name": "../a.png"}]}, r"none of its 1 images|leads out of"),
+    ],
+)
+def test_a_file_that_lists_nothing_to_predict_is_refused(
+    pictures: Path, tiny_model: Path, tmp_path: Path, document: object, message: str
+) -> None:
+    path = tmp_path / "listed.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=message):
+        predict(str(tiny_model), [str(path)], images=pictures, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_of_listed_pictures_must_be_given_and_be_there(
+    pictures: Path, tiny_model: Path, listing: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="the folder of its pictures is not known: add --images FOLDER"):
+        predict(str(tiny_model), [str(listing)], output=tmp_path / "out")
+    with pytest.raises(DataError, match="absent does not exist"):
+        predict(str(tiny_model), [str(listing)], images=tmp_path / "absent", output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="stands alone"):
+        predict(str(tiny_model), [str(listing), str(pictures)], images=pictures, output=tmp_path / "out")
+    with pytest.raises(ConfigError, match="goes with a JSON file that lists pictures"):
+        predict(str(tiny_model), [str(pictures)], images=pictures, output=tmp_path / "out")

@@ -11,8 +11,9 @@ from PIL import Image
 from torch import nn
 
 from panet.data.coco import CocoDataset, read_coco
+from panet.data.loading import Unreadable
 from panet.errors import DataError
-from panet.evaluate.runner import evaluate
+from panet.evaluate.runner import evaluate, predict_all, score_all
 from panet.model.detections import DetectionRule
 from panet.structures import TTA, Batch, Detections, ImageBatch, LabelMap, Target, Views
 
@@ -69,6 +70,30 @@ def batch(*image_ids: int) -> Batch:
 def test_no_pictures_are_an_error(dataset: CocoDataset) -> None:
     with pytest.raises(DataError, match="no pictures"):
         evaluate(Finder(), [], dataset, 100)  # type: ignore[arg-type]
+
+
+def test_a_picture_that_can_no_longer_be_read_is_left_out_of_the_truth_too(dataset: CocoDataset) -> None:
+    rot = Unreadable(DataError("12.png: is no picture"))
+    told: list[DataError] = []
+    predicted = predict_all(
+        Finder(),  # type: ignore[arg-type]
+        [batch(11), rot, batch(13)],
+        dataset.label_map,
+        100,
+        on_unreadable=told.append,
+    )
+    assert told == [rot.why]
+    assert predicted.results[1] is None
+    assert score_all(dataset, predicted.results, ("bbox",), 100).metrics["box/AR"] == 1  # not two of three
+    evaluation = evaluate(Finder(), [batch(11), rot, batch(13)], dataset, 100)  # type: ignore[arg-type]
+    assert evaluation.num_images == 2
+    assert {result["image_id"] for result in evaluation.results} == {11, 13}
+
+
+def test_nothing_to_score_where_no_picture_can_be_read_any_more(dataset: CocoDataset) -> None:
+    rot = Unreadable(DataError("is no picture"))
+    with pytest.raises(DataError, match=r"val\.json: none of its pictures can be read any more: there is nothing"):
+        evaluate(Finder(), [rot, rot, rot], dataset, 100)  # type: ignore[arg-type]
 
 
 def test_a_model_that_finds_all_scores_one(dataset: CocoDataset) -> None:

@@ -138,6 +138,13 @@ def test_an_invalid_rle_is_refused_with_its_reason(rle, why):
             reader(rle)
 
 
+def test_a_mask_too_large_for_one_array_is_not_decoded_at_once():
+    rle = {"size": [8_001, 8_001], "counts": [0, 5, 8_001**2 - 5]}
+    with pytest.raises(DataError, match="a mask of 8001 x 8001 pixels is decoded in parts"):
+        decode(rle)
+    assert decode_window(rle, 0, 0, (6, 2)).tolist() == [[True, False]] * 5 + [[False, False]]
+
+
 def test_an_rle_of_another_size_than_expected_is_refused():
     with pytest.raises(DataError, match=r"size \[3, 4\] is not the picture's \[height, width\] \[4, 3\]"):
         decode(encode(MASKS["full"]), (4, 3))

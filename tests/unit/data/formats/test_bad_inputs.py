@@ -71,6 +71,7 @@ CASES = [
     ("yolo", {"data.yaml": b"names: [cat\ntrain: images\n"}, r"data\.yaml: line \d+ column \d+: .*; write valid YAML"),
     ("yolo", {"data.yaml": b"names:\n  0: cat\n  0: dog\ntrain: images\n"}, r"line 3 column 3: key '0' twice"),
     ("yolo", {"data.yaml": b"names: {a: cat}\ntrain: images\n"}, r"names: 'a': is not a number with a class name"),
+    ("yolo", {"data.yaml": b"names: {0: cat, 00: dog}\ntrain: images\n"}, r"names: class 0 twice; keep one"),
     ("yolo", {"data.yaml": b"names: cat\ntrain: images\n"}, r"names: must list the classes, as \[cat, dog\]"),
     ("yolo", {"data.yaml": b"nc: 3\n" + YAML}, r"data\.yaml: nc: is 3, but names lists 2"),
     ("yolo", {"data.yaml": b"names: [&a cat, *a]\ntrain: images\n"}, r"alias \*a: write it out"),
