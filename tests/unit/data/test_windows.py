@@ -143,6 +143,16 @@ def test_a_cut_file_is_refused(tmp_path: Path, name: str) -> None:
         picture.read(Tile(0, 0, *picture.size))
 
 
+def test_a_flipped_bit_of_a_png_is_not_hidden_by_the_search_for_exif(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise()).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: not a readable picture"), open_windows(path):
+        pass
+
+
 def test_an_opened_picture_of_a_cut_file_is_refused_when_windows_are_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(noise()).save(path)
