@@ -232,13 +232,9 @@ def _without_twice(objects: Sequence[_Object], pairs: Sequence[tuple[int, int]])
 def _assemble(pieces: Sequence[_Seen], tiles: Sequence[Tile], size: tuple[int, int]) -> Stitched:
     """Make the object of its pieces, best first."""
     masks = [rle.encode_window(_decode(each.piece, tiles, each.box), each.box[0], each.box[1], size) for each in pieces]
+    union = rle.write_positions(unite([rle.read_positions(mask)[0] for mask in masks]), *size)
     best = pieces[0].piece
-    if len(pieces) == 1:
-        return Stitched(best.label, best.score, best.box, masks[0])
-    union = unite([rle.read_positions(mask)[0] for mask in masks])
-    return Stitched(
-        best.label, best.score, _around([each.piece.box for each in pieces]), rle.write_positions(union, *size)
-    )
+    return Stitched(best.label, best.score, _around([each.piece.box for each in pieces]), union)
 
 
 def _around(boxes: Sequence[Box]) -> Box:

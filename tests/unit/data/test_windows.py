@@ -143,6 +143,32 @@ def test_a_cut_file_is_refused(tmp_path: Path, name: str) -> None:
         picture.read(Tile(0, 0, *picture.size))
 
 
+def test_a_flipped_bit_of_a_png_is_not_hidden_by_the_search_for_exif(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise()).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: not a readable picture"), open_windows(path):
+        pass
+
+
+def test_an_opened_picture_of_a_cut_file_is_refused_when_windows_are_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise()).save(path)
+    path.write_bytes(path.read_bytes()[:-1500])
+    message = "PIL picture of mode RGB: cannot be read"
+    with Image.open(path) as image, pytest.raises(DataError, match=message), open_windows(image):
+        pass
+
+
+def test_a_garbage_exif_block_of_an_opened_picture_is_passed_over_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(noise()).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0")
+    with Image.open(path) as image:
+        assert_same_parts(image, torch.from_numpy(noise()).permute(2, 0, 1))
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -158,13 +184,17 @@ def test_what_is_no_picture_or_too_large_is_refused(source: Any, message: str) -
         pass
 
 
-def test_a_header_of_a_huge_picture_costs_nothing(tmp_path: Path) -> None:
+def test_a_header_of_a_huge_picture_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.bmp"
     Image.fromarray(noise()).save(path)
     content = bytearray(path.read_bytes())
     content[18:26] = (30_000).to_bytes(4, "little") + (30_000).to_bytes(4, "little")
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.bmp: "), open_windows(path):
+        pass
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # the caller's business, if the caller opens it
+    message = "30000 x 30000 pixels: a picture may have 1 to 500000000"
+    with Image.open(path) as image, pytest.raises(DataError, match=message), open_windows(image):
         pass
 
 

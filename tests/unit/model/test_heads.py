@@ -86,6 +86,22 @@ def test_the_mask_of_one_class_is_that_channel_of_all():
         assert head.of_labels(pyramid(), NOTHING, labels[:0]).shape == (0, 28, 28)
 
 
+def test_masks_are_computed_for_few_numbers_of_rois_and_each_is_what_it_is_alone():
+    seen = set()
+    head = mask_head()
+    head.conv2.register_forward_pre_hook(lambda _, inputs: seen.add(len(inputs[0])))
+    boxes = torch.tensor([[0.0, 0, 8, 8]]) + torch.arange(21)[:, None]
+    labels = torch.arange(21) % 3 + 1
+    with torch.no_grad():
+        alone = torch.cat([head.of_labels(pyramid(), [boxes[i : i + 1]], labels[i : i + 1]) for i in range(21)])
+        for count in range(1, 22):
+            together = head.of_labels(pyramid(), [boxes[:count]], labels[:count])
+            torch.testing.assert_close(together, alone[:count], rtol=1e-5, atol=1e-5)
+        of_two_pictures = head.of_labels(pyramid(), [boxes[:9], boxes[:0]], labels[:9])
+        torch.testing.assert_close(of_two_pictures, alone[:9], rtol=1e-5, atol=1e-5)
+    assert seen == {8, 16, 24}
+
+
 def test_the_fully_connected_path_halves_the_channels_and_has_one_map_for_all_classes():
     path = FullyConnectedPath(8, 14, NORM)
     assert path.conv5.conv.out_channels == 4
