@@ -1,6 +1,7 @@
 """DataConfig -> loaders of batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -27,9 +28,16 @@ from panet.data.transforms import (
 )
 from panet.data.views import ViewDataset, ViewMaker
 from panet.errors import ConfigError, DataError
-from panet.structures import TTA, Batch, Views
+from panet.structures import TTA, Batch, Source, Views
 
-__all__ = ["build_normalise", "build_test_loader", "build_train_loader", "build_view_loader", "steps_per_epoch"]
+__all__ = [
+    "build_batch",
+    "build_normalise",
+    "build_test_loader",
+    "build_train_loader",
+    "build_view_loader",
+    "steps_per_epoch",
+]
 
 _T = TypeVar("_T")
 
@@ -52,6 +60,12 @@ def build_train_loader(
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
     make = _batches(samples, model, skip=data.on_bad_data == "skip")
     return _build_loader(make, sampler, data.workers, on_drop)
+
+
+def build_batch(dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, keys: Sequence[Key]) -> Batch:
+    """Make a batch of training samples, as the train loader would; DataError names a picture that cannot be read."""
+    samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
+    return _make_batch(samples, build_normalise(model), False, [*keys]).batch
 
 
 def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
@@ -91,15 +105,17 @@ class _Made(NamedTuple, Generic[_T]):
 
 def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: list[Key]) -> _Made[Batch]:
     read: list[Sample] = []
+    sources: list[Source] = []
     dropped: list[DataError] = []
     for key in keys:
         try:
             read.append(samples[key])
+            sources.append(samples.source(key))
         except DataError as error:
             if not skip or (len(dropped) == len(keys) - 1):
                 raise
             dropped.append(error)
-    return _Made(collate(read, normalise), tuple(dropped))
+    return _Made(replace(collate(read, normalise), sources=tuple(sources)), tuple(dropped))
 
 
 def _make_views(dataset: ViewDataset, keys: list[Key]) -> _Made[Views]:

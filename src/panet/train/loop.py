@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from panet.data.dataset import sample_generator
 from panet.errors import DivergedError
 from panet.structures import Batch
+from panet.train.divergence import Watch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
 from panet.train.run import Run, StepRecord
 
-__all__ = ["Judge", "Plan", "train"]
+__all__ = ["Judge", "Plan", "backpropagate", "train"]
 
 Judge = Callable[[nn.Module], Mapping[str, float]]
 """A model -> its scores on the validation pictures, "mask/AP", "box/AP", and its losses there, "loss/..."."""
@@ -58,12 +60,14 @@ def train(
         judge: scores the model; None: there are no validation pictures, the last weights are the best.
 
     Raises:
-        DivergedError: a loss or a gradient is not finite; the weights are those of the step before.
+        DivergedError: a loss or a gradient is not finite; the state is that of the step before, and has been saved
+            with a report.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
             run has been saved.
     """
     objective.train()
     stream = iter(batches)
+    watch = Watch(objective, learner, run)
     with Interrupts() as interrupts:
         try:
             _check_if_due(learner, plan, run, judge)
@@ -73,7 +77,7 @@ def train(
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
                 with interrupts.held():
-                    run.record(_take_step(step, objective, micro_batches, learner, plan))
+                    run.record(_take_step(step, objective, micro_batches, learner, plan, watch))
                 _check_if_due(learner, plan, run, judge)
         except (KeyboardInterrupt, SystemExit, BrokenPipeError):
             if not interrupts.torn:
@@ -82,8 +86,24 @@ def train(
 
 
 def _take_step(
-    step: int, objective: nn.Module, micro_batches: Sequence[Batch], learner: Learner, plan: Plan
+    step: int, objective: nn.Module, micro_batches: Sequence[Batch], learner: Learner, plan: Plan, watch: Watch
 ) -> StepRecord:
+    attempt = partial(backpropagate, step, objective, micro_batches, learner, plan)
+    with watch.over(step, micro_batches, attempt):
+        losses = attempt()
+        watch.check_statistics()
+        rate, grad_norm = learner.update(step)
+    return StepRecord(step, losses, rate, grad_norm)
+
+
+def backpropagate(
+    step: int, objective: nn.Module, micro_batches: Sequence[Batch], learner: Learner, plan: Plan
+) -> dict[str, float]:
+    """Set the gradients of a step, as they are in its first attempt and in every other; give the mean losses.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
     generator = sample_generator(plan.seed, step, _OBJECTIVE)
     learner.optimizer.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
@@ -92,18 +112,10 @@ def _take_step(
             losses: dict[str, Tensor] = objective(batch, generator)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         if not torch.isfinite(total):  # one device sync a step; a silent NaN costs the run
-            raise DivergedError(_explain(step, losses, batch))
+            raise DivergedError("a loss is not finite")
         (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
         sums = {name: sums.get(name, 0.0) + float(loss.detach()) for name, loss in losses.items()}
-    rate, grad_norm = learner.update(step)
-    means = {name: value / len(micro_batches) for name, value in sums.items()}
-    return StepRecord(step, means, rate, grad_norm)
-
-
-def _explain(step: int, losses: Mapping[str, Tensor], batch: Batch) -> str:
-    values = ", ".join(f"{name} {float(loss.detach()):.4g}" for name, loss in losses.items())
-    pictures = ", ".join(map(repr, batch.image_ids))
-    return f"step {step}: a loss is not finite ({values}) on images {pictures}; lower train.learning_rate"
+    return {name: value / len(micro_batches) for name, value in sums.items()}
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:
