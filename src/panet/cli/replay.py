@@ -89,10 +89,11 @@ def _repeat(folder: Path, report: "Divergence", config: "Config", batches: list[
 
     assert isinstance(place, torch.device)
     standing, tensors, _ = Checkpoints(folder / "checkpoint", config.model, LabelMap((), ())).load()
-    if standing.step != report.step - 1:
+    if not tensors or standing.step != report.step - 1:
+        there = f"its newest checkpoint is of step {standing.step}" if tensors else "it has no checkpoint"
         raise CheckpointError(
-            f"{folder}: its newest checkpoint is of step {standing.step}, not of {report.step - 1}, before the step "
-            "that diverged: there is nothing to replay"
+            f"{folder}: {there}; the one of step {report.step - 1}, before the step that diverged, is gone: "
+            "there is nothing to replay"
         )
     model = build_model(config.model, config.train.seed, load_backbone=False).to(place)
     objective = build_objective(model, config.objective, config.model.rpn).train()

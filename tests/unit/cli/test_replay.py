@@ -144,8 +144,16 @@ def test_other_pictures_than_the_runs_are_refused(diverged: Path, shapes: Path, 
     assert "the data has changed" in capsys.readouterr().err
 
 
+def test_a_first_step_that_diverges_is_replayed_too(shapes: Path, diverged: Path, capsys) -> None:
+    words = ("--init", "runs/high/weights/last.safetensors", *settings())
+    assert run(["train", str(shapes), "--steps", "2", "--name", "next", *words]) == 3
+    assert run(["replay", "runs/next"]) == 3
+    assert "step 1, losses" in printed(capsys)
+
+
 def test_without_the_weights_before_the_step_there_is_nothing_to_replay(diverged: Path, capsys) -> None:
-    shutil.rmtree(diverged / "checkpoint")
+    [checkpoint] = (diverged / "checkpoint").iterdir()
+    checkpoint.unlink()
     capsys.readouterr()
     assert run(["replay", str(diverged)]) == 2
-    assert "its newest checkpoint is of step 0, not of " in capsys.readouterr().err
+    assert "high: it has no checkpoint; the one of step 1, before" in capsys.readouterr().err
