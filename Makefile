@@ -1,4 +1,4 @@
-# make demo, make test, make check: each makes .venv with all it needs, once, and again when pyproject.toml or what
+# make demo, make test, make check, make faults: each makes .venv with all it needs, once, and again when pyproject.toml or what
 # is compiled changes.
 # A certain Python: make test PYTHON=/path/to/python3.12
 
@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check
+.PHONY: demo test check faults
 
 demo: $(STAMP)
 	$(BIN)/panet demo --overwrite
@@ -19,6 +19,10 @@ check: $(STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Every fault that a run must survive, three times each; make faults ARGS="--only K05 --seeds 1" for some of them.
+faults: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
 $(STAMP): pyproject.toml $(wildcard src/panet/ops/kernels/*)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \

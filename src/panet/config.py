@@ -203,6 +203,9 @@ class DataConfig(Section):
     vertical_flip: Fraction = 0.0
     batch_size: Positive = 2
     workers: Count = 2
+    worker_timeout: PositiveFloat | None = Field(
+        default=300.0, description="seconds without a batch after which reading counts as hanging; none: wait"
+    )
     group_by_aspect: bool = True
     cache_dir: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="folder of decoded and resized pictures, which a later epoch reads"
@@ -233,6 +236,7 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # what torch takes
     evaluate_every: PositiveFloat = Field(default=1.0, description="epochs between evaluations")
     patience: Positive | None = Field(default=None, description="evaluations without a better score")
+    save_minutes: PositiveFloat = Field(default=15.0, description="minutes between checkpoints, evaluations apart")
     max_dets: Positive = 100
     device: str = "auto"
 

@@ -6,6 +6,7 @@ PANetError
 |- CheckpointError  a weights file
 |- ExportError      a model that another format cannot hold
 |- DivergedError    a loss that is no longer finite
+|- ResourceError    memory, a process or a place that a run needs and does not get
 
 The command line prints one line for each and exits with its `exit_code`. What only this project can cause is an
 `assert`.
@@ -21,6 +22,7 @@ __all__ = [
     "DivergedError",
     "ExportError",
     "PANetError",
+    "ResourceError",
     "nearest",
 ]
 
@@ -51,6 +53,12 @@ class DivergedError(PANetError):
     """A loss is NaN or infinite."""
 
     exit_code = 3
+
+
+class ResourceError(PANetError):
+    """Memory ran out, a process that reads pictures died, or something else that a run needs is missing."""
+
+    exit_code = 4
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

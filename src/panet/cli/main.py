@@ -37,11 +37,9 @@ from panet.errors import PANetError
 __all__ = ["main"]
 
 _INTERNAL, _RESOURCE = 1, 4
-_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # Parts of torch's messages -> what to do.
 _RESOURCE_HINTS = {
-    "unable to allocate shared memory": "/dev/shm is too small; add --workers 0",
-    "DataLoader worker": "a process that reads pictures died, often for lack of memory; add --workers 0",
     "out of memory": "lower --batch-size or data.short_sides",
     "can't allocate memory": "lower --batch-size or data.short_sides",
 }

@@ -85,10 +85,11 @@ def _repeat(folder: Path, report: "Divergence", config: "Config", batches: list[
     from panet.train.build import build_learner, build_plan
     from panet.train.checkpoints import Checkpoints
     from panet.train.loop import backpropagate
+    from panet.train.sums import Sums
     from panet.train.tracing import trace
 
     assert isinstance(place, torch.device)
-    standing, tensors, _ = Checkpoints(folder / "checkpoint", config.model, LabelMap((), ())).load()
+    standing, tensors, _ = Checkpoints(folder, config.model, LabelMap((), ()), Sums(folder)).load()
     if not tensors or standing.step != report.step - 1:
         there = f"its newest checkpoint is of step {standing.step}" if tensors else "it has no checkpoint"
         raise CheckpointError(

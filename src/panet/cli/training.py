@@ -1,8 +1,10 @@
 """What `panet train` does once its settings are known: data, model, loop, table. Heavy to import."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,8 +30,9 @@ from panet.objective.build import build_objective
 from panet.predict.predictor import pick_device
 from panet.structures import Batch, LabelMap
 from panet.train.build import build_learner, build_plan
-from panet.train.folder import check_begun, check_outside, check_same, write_facts
+from panet.train.folder import check_begun, check_outside, check_same, tell_changes, write_facts
 from panet.train.initial import load_initial
+from panet.train.lock import RunLock
 from panet.train.loop import Judge, train
 from panet.train.progress import TrainingDisplay
 from panet.train.run import Run
@@ -80,24 +83,25 @@ def run_training(
     splits = read_splits(config, console, None if runs is None else runs / REPORT_NAME)
     config = fit_classes(config, splits.train.label_map)
     folder = make_folder()
-    if resume:
-        check_same(folder, config)
-        check_begun(folder)
-    with _removed_if_unused(folder):
+    with _removed_if_unused(folder), RunLock(folder) as lock:
+        if resume:
+            check_same(folder, config)
+            check_begun(folder)
         model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
         lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
+        lines += tell_changes(folder) if resume else []
         if not resume:
             write_facts(folder, config, splits.train.label_map)
         write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
-    lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
-    warning = None if start is not None or resume else warn_of_random_backbone(config)
-    _print(console, *lines, *([warning] if warning else []))
-    try:
-        _fit(console, config, splits, model.to(device), device, folder, judged)
-    except (KeyboardInterrupt, SystemExit):
-        _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
-        raise
-    _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
+        lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
+        warning = None if start is not None or resume else warn_of_random_backbone(config)
+        _print(console, *lines, *([warning] if warning else []))
+        try:
+            _fit(console, config, splits, model.to(device), device, lock, judged)
+        except (KeyboardInterrupt, SystemExit):
+            _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
+            raise
+        _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
 
 
 def read_splits(config: Config, console: Console, refused: Path | None = None) -> Splits:
@@ -160,45 +164,64 @@ def _removed_if_unused(folder: Path) -> Iterator[None]:
 
 
 def _fit(
-    console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, folder: Path, judged: bool
+    console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, lock: RunLock, judged: bool
 ) -> None:
     objective = build_objective(model, config.objective, config.model.rpn)
     batches_per_epoch = steps_per_epoch(splits.train, config.data)
     plan = build_plan(config.train, device, batches_per_epoch)
     learner = build_learner(model, config.train, config.data.batch_size, plan.num_steps)
-    _print(console, describe_plan(plan, config, batches_per_epoch), f"run: {printable(folder)}")
+    _print(console, describe_plan(plan, config, batches_per_epoch), f"run: {printable(lock.folder)}")
     display = TrainingDisplay(console, plan.num_steps)
     run = Run(
-        folder,
+        lock.folder,
         config.model,
         splits.train.label_map,
         steps_per_epoch=batches_per_epoch / plan.accumulate,
         notes={"panet": __version__},
         on_step=lambda record: display.show_step(record.step, record.losses, record.learning_rate),
         on_note=display.note,
+        claim=partial(_claim, lock, config, splits),
+        save_seconds=60 * config.train.save_minutes,
     )
     run.start(learner)
     if run.standing.step:
         _print(console, f"going on after step {run.standing.step}")
     first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
     loader = build_train_loader(
-        splits.train, config.data, config.model, config.train.seed, first, last, lambda why: _tell_drop(display, why)
+        splits.train,
+        config.data,
+        config.model,
+        config.train.seed,
+        first,
+        last,
+        partial(_tell_drop, display, itertools.count(1)),
     )
     judge = None if splits.val is None or not judged else _judge(config, splits.val, device, display)
     with contextlib.closing(run), display:
         train(objective, loader, learner, plan, run, judge)
     if judge is not None:
         _print(console, f"best: step {run.standing.best_step}")
-        console.print(metric_table(run.best_metrics(), config.train.max_dets))
+        if metrics := run.best_metrics():
+            console.print(metric_table(metrics, config.train.max_dets))
 
 
-def _tell_drop(display: TrainingDisplay, why: DataError) -> None:
-    display.note(f"left out of its batch: {why}")
+def _claim(lock: RunLock, config: Config, splits: Splits) -> bool:
+    """Make the run's folder anew if it was removed; give whether it was."""
+    if lock.holds():
+        return False
+    lock.take()
+    write_facts(lock.folder, config, splits.train.label_map)
+    write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
+    return True
+
+
+def _tell_drop(display: TrainingDisplay, numbers: Iterator[int], why: DataError) -> None:
+    display.note(f"left out of its batch (number {next(numbers)} of this session): {why}")
 
 
 def _judge(config: Config, dataset: CocoDataset, device: torch.device, display: TrainingDisplay) -> Judge:
     """Score a model on the validation pictures: COCO's metrics, and the losses as "loss/..."."""
-    loader = build_test_loader(dataset, config.model, config.data.workers)
+    loader = build_test_loader(dataset, config.model, config.data.workers, config.data.worker_timeout)
 
     def judge(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, PANet)

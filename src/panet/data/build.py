@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
 
-import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from panet.config import DataConfig, ModelConfig
 from panet.data.batching import BatchPlan, Normalise, StepSampler, collate
@@ -15,6 +13,7 @@ from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
 from panet.data.dataset import Key, SampleDataset
 from panet.data.images import printable
+from panet.data.loading import WORKER_TIMEOUT, Made, build_loader
 from panet.data.transforms import (
     ColourJitter,
     HorizontalFlip,
@@ -39,8 +38,6 @@ __all__ = [
     "steps_per_epoch",
 ]
 
-_T = TypeVar("_T")
-
 
 def build_train_loader(
     dataset: CocoDataset,
@@ -59,7 +56,7 @@ def build_train_loader(
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed, _build_cache(dataset, data))
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
     make = _batches(samples, model, skip=data.on_bad_data == "skip")
-    return _build_loader(make, sampler, data.workers, on_drop)
+    return build_loader(make, sampler, data.workers, data.worker_timeout, on_drop)
 
 
 def build_batch(dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, keys: Sequence[Key]) -> Batch:
@@ -68,17 +65,22 @@ def build_batch(dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed
     return _make_batch(samples, build_normalise(model), False, [*keys]).batch
 
 
-def build_test_loader(dataset: CocoDataset, model: ModelConfig, workers: int) -> DataLoader[Batch]:
-    """Load every picture with its targets, one a batch, in the file's order, at the model's test size."""
+def build_test_loader(
+    dataset: CocoDataset, model: ModelConfig, workers: int, timeout: float | None = WORKER_TIMEOUT
+) -> DataLoader[Batch]:
+    """Load every picture with its targets, one a batch, in the file's order, at the model's test size.
+
+    No batch in `timeout` s is an error.
+    """
     view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
     samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return _build_loader(_batches(samples, model), _InOrder(len(dataset)), workers)
+    return build_loader(_batches(samples, model), _InOrder(len(dataset)), workers, timeout)
 
 
 def build_view_loader(dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int) -> DataLoader[Views]:
     """Load the views of every picture, one picture at a time, in the file's order."""
     maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
-    return _build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset)), workers)
+    return build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset)), workers)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
@@ -92,18 +94,11 @@ def build_normalise(model: ModelConfig) -> Normalise:
     return Normalise(pixels.mean, pixels.std, pixels.channels == "bgr", unit=model.arithmetic == "torchvision")
 
 
-def _batches(samples: SampleDataset, model: ModelConfig, skip: bool = False) -> "Callable[[list[Key]], _Made[Batch]]":
+def _batches(samples: SampleDataset, model: ModelConfig, skip: bool = False) -> "Callable[[list[Key]], Made[Batch]]":
     return partial(_make_batch, samples, build_normalise(model), skip)
 
 
-class _Made(NamedTuple, Generic[_T]):
-    """What was made, and why some pictures are not in it."""
-
-    batch: _T
-    dropped: tuple[DataError, ...] = ()
-
-
-def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: list[Key]) -> _Made[Batch]:
+def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: list[Key]) -> Made[Batch]:
     read: list[Sample] = []
     sources: list[Source] = []
     dropped: list[DataError] = []
@@ -115,47 +110,11 @@ def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: 
             if not skip or (len(dropped) == len(keys) - 1):
                 raise
             dropped.append(error)
-    return _Made(replace(collate(read, normalise), sources=tuple(sources)), tuple(dropped))
+    return Made(replace(collate(read, normalise), sources=tuple(sources)), tuple(dropped))
 
 
-def _make_views(dataset: ViewDataset, keys: list[Key]) -> _Made[Views]:
-    return _Made(dataset(keys))
-
-
-class _Caught(Dataset[_Made[_T] | DataError]):
-    """What `make` makes of keys; an error is handed over as a value, to be raised in the main process."""
-
-    def __init__(self, make: Callable[[list[Key]], _Made[_T]]) -> None:
-        self._make = make
-
-    def __getitem__(self, keys: list[Key]) -> _Made[_T] | DataError:
-        try:
-            return self._make(keys)
-        except DataError as error:
-            return error
-
-
-class _Loader(DataLoader[_T]):
-    """A DataLoader whose DataErrors arrive as they were raised, not wrapped in a worker's traceback."""
-
-    on_drop: Callable[[DataError], None] | None = None
-
-    def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
-        error: DataError | None = None
-        batches = super().__iter__()
-        for made in batches:
-            if isinstance(made, DataError):
-                error = made
-                break
-            if self.on_drop is not None:
-                for reason in made.dropped:
-                    self.on_drop(reason)
-            yield made.batch
-        if error is not None:
-            # Stop the workers now: held by the error's traceback, each would cost five seconds when collected.
-            self._iterator = None
-            del batches
-            raise error
+def _make_views(dataset: ViewDataset, keys: list[Key]) -> Made[Views]:
+    return Made(dataset(keys))
 
 
 class _InOrder(Sampler[list[Key]]):
@@ -167,25 +126,6 @@ class _InOrder(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         return ([(0, index)] for index in range(self._num_images))
-
-
-def _build_loader(
-    make: Callable[[list[Key]], _Made[_T]],
-    sampler: Sampler[list[Key]],
-    workers: int,
-    on_drop: Callable[[DataError], None] | None = None,
-) -> DataLoader[_T]:
-    loader: _Loader[_T] = _Loader(
-        _Caught(make),  # type: ignore[arg-type]  # errors are taken out in __iter__
-        batch_size=None,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else making an iterator would draw from the global one
-    )
-    loader.on_drop = on_drop
-    return loader
 
 
 def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:

@@ -16,6 +16,7 @@ from panet.structures import Batch
 from panet.train.learner import Learner
 from panet.train.run import Run
 from panet.train.tracing import Finding, Trace, trace
+from panet.weights.files import write_whole
 
 __all__ = ["REPORT", "DivergedBatch", "Divergence", "Watch", "describe_pictures", "read_divergence"]
 
@@ -145,22 +146,30 @@ class Watch:
             threads=torch.get_num_threads(),
             command=shlex.join(["panet", "replay", printable(folder)]),
         )
-        path = folder / REPORT
-        path.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        place = self._write(report)
         first = f"first: {report.first}" if report.first is not None else "not so when it was repeated"
         end = (
             f"the weights of step {kept} are kept; see it again with: {report.command}" if why_not is None else why_not
         )
         return (
             f"step {step}: {problem}; {first}; {describe_pictures(report)}; lower train.learning_rate or set "
-            f"train.max_grad_norm; report: {printable(path)}; {end}"
+            f"train.max_grad_norm; report: {place}; {end}"
         )
+
+    def _write(self, report: Divergence) -> str:
+        """Write the report; give its place, or why it has none."""
+        path = self._run.folder / REPORT
+        try:
+            write_whole(path, (report.model_dump_json(indent=2) + "\n").encode())
+        except CheckpointError as error:
+            return f"none: {error}"
+        return printable(path)
 
     def _keep(self, step: int) -> tuple[int | None, str | None]:
         """Save the state before the step; give the step it is of, or else why it cannot be kept."""
         try:
             self._run.save(self._learner)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             return None, f"the weights of step {step} could not be kept: {error}"
         return step, None
 

@@ -15,6 +15,7 @@ from panet.config import Config
 from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
+from panet.train.lock import RunLock
 
 __all__ = [
     "check_begun",
@@ -24,13 +25,24 @@ __all__ = [
     "find_run",
     "newest_run",
     "read_run_config",
+    "tell_changes",
     "write_facts",
 ]
 
 _CONFIG = "config.yaml"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
+_BITS = ("cpu", "threads", "cuda")  # of the environment; packages apart
 # What does not change what a step computes, or may have moved. A strict run goes on past a picture that rots: skip.
-_FREE = ("data.workers", "data.cache_dir", "data.cache_gb", "data.root", "data.on_bad_data", "train.device")
+_FREE = (
+    "data.workers",
+    "data.worker_timeout",
+    "data.cache_dir",
+    "data.cache_gb",
+    "data.root",
+    "data.on_bad_data",
+    "train.device",
+    "train.save_minutes",
+)
 
 
 def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path:
@@ -42,7 +54,7 @@ def create_folder(root: Path, name: str | None, overwrite: bool = False) -> Path
         overwrite: remove an earlier run of this name.
 
     Raises:
-        ConfigError: the name is taken or no name, what is there is no run, or nothing can be written.
+        ConfigError: the name is taken or no name, what is there is no run or still runs, or nothing can be written.
     """
     if name is not None and not re.fullmatch(r"[^/\\\0]*[^/\\\0.][^/\\\0]*", name):
         raise ConfigError(f"--name {name!r}: expected the name of one folder; the folder above is --output-root")
@@ -80,7 +92,8 @@ def _next_free(root: Path) -> Path:
 def _remove_run(folder: Path) -> None:
     if folder.is_symlink() or not (folder / _CONFIG).is_file():
         raise ConfigError(f"{folder}: is not the folder of a run, so it is not overwritten; choose another --name")
-    shutil.rmtree(folder)
+    with RunLock(folder):
+        shutil.rmtree(folder)
 
 
 def find_run(folder: Path) -> Path:
@@ -150,6 +163,29 @@ def write_facts(folder: Path, config: Config, label_map: LabelMap) -> None:
     (folder / _CONFIG).write_text(to_yaml(config), encoding="utf-8")
 
 
+def tell_changes(folder: Path) -> list[str]:
+    """Tell, in a line, what is not as where the run began and may change the last bits of what it computes."""
+    try:
+        then = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    now = {name: value for name, value in _environment().items() if name in _BITS}
+    changes = [f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value]
+    versions = then.get("packages", {})
+    changes += [
+        f"{name} {versions[name]}, now {version}"
+        for name, version in _versions().items()
+        if versions.get(name, version) != version
+    ]
+    if not changes:
+        return []
+    return [f"careful: begun with {'; '.join(changes)}: what follows may differ in the last bits from a run in one go"]
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
 def _environment() -> dict[str, object]:
     """Tell what a result may depend on. On the CPU the number of threads is part of it: sums change their order."""
     return {
@@ -159,7 +195,7 @@ def _environment() -> dict[str, object]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": _versions(),
     }
 
 

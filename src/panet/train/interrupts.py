@@ -15,7 +15,8 @@ _SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal,
 class Interrupts:
     """While entered, SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
 
-    In `held()` the first signal waits for its end; a second one does not, and leaves `torn` true.
+    In `held()` the first signal waits for its end; a second one does not. Whatever ends the block early leaves `torn`
+    true: what it changes may be half changed.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,11 @@ class Interrupts:
         self._held = True
         try:
             yield
+        except BrokenPipeError:  # nobody reads what is shown; that comes after all changes
+            raise
+        except BaseException:
+            self.torn = True
+            raise
         finally:
             self._held = False
         if self._waiting is not None:
@@ -48,7 +54,6 @@ class Interrupts:
         if self._held and self._waiting is None:
             self._waiting = number
             return
-        self.torn = self._held
         _raise(number)
 
 

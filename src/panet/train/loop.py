@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from panet.data.dataset import sample_generator
-from panet.errors import DivergedError
+from panet.errors import DataError, DivergedError, PANetError, ResourceError
 from panet.structures import Batch
 from panet.train.divergence import Watch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
+from panet.train.memory import OutOfMemory
 from panet.train.run import Run, StepRecord
 
 __all__ = ["Judge", "Plan", "backpropagate", "train"]
@@ -62,6 +63,8 @@ def train(
     Raises:
         DivergedError: a loss or a gradient is not finite; the state is that of the step before, and has been saved
             with a report.
+        DataError: a picture can no longer be read; the run has been saved.
+        ResourceError: memory ran out in a step; or no batch comes any more, then the run has been saved.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
             run has been saved.
     """
@@ -76,12 +79,13 @@ def train(
                     run.note(f"no better score in {plan.patience} evaluations: stopped after step {step - 1}")
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
-                with interrupts.held():
+                with interrupts.held(), OutOfMemory(step, micro_batches):
                     run.record(_take_step(step, objective, micro_batches, learner, plan, watch))
                 _check_if_due(learner, plan, run, judge)
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError):
+            run.finish(learner)
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError) as error:
             if not interrupts.torn:
-                run.save(learner)
+                run.save(learner, must=not isinstance(error, PANetError))
             raise
 
 
@@ -119,8 +123,13 @@ def backpropagate(
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:
-    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming."""
+    """Evaluate and save at every check and at the end, once: an interrupted evaluation is made up for on resuming.
+
+    Between checks, save now and then.
+    """
     step = run.standing.step
     due = step > 0 and (step % plan.steps_per_check == 0 or step == plan.num_steps)
     if due and run.standing.checked_step < step:
         run.check(learner, None if judge is None else judge(learner.judged))
+    elif not due:
+        run.save_if_due(learner)

@@ -1,19 +1,25 @@
 """What a run writes: a line a step, weights, checkpoints."""
 
-import json
+import contextlib
 import math
-import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from panet.config import ModelConfig
+from panet.errors import CheckpointError
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
+from panet.train.journal import Journal
 from panet.train.learner import Learner
+from panet.train.sums import Sums
 from panet.weights.checkpoint import save_model
+from panet.weights.files import clear_parts
 
 __all__ = ["Run", "StepRecord", "score_of"]
 
@@ -46,6 +52,9 @@ def score_of(metrics: Mapping[str, float]) -> float:
 class Run:
     """A run's folder while it trains: metrics.jsonl, tensorboard/, weights/{best,last}.safetensors, checkpoint/.
 
+    A full disk or a lost folder does not end the training: what cannot be written is told, kept, and written with the
+    next save that succeeds.
+
     Args:
         folder: made by `train.folder`.
         config: the model's settings.
@@ -53,6 +62,10 @@ class Run:
         steps_per_epoch: for the log.
         notes: kept in the model files.
         on_step, on_note: told of each step, and of what a user should know.
+        claim: called before anything is written; sees that the folder is there and this process's, and gives whether
+            it had to be made anew.
+        save_seconds: between checkpoints where no evaluation comes.
+        clock: seconds that never go back.
     """
 
     def __init__(
@@ -64,6 +77,9 @@ class Run:
         notes: Mapping[str, str],
         on_step: Callable[[StepRecord], None],
         on_note: Callable[[str], None],
+        claim: Callable[[], bool] = lambda: False,
+        save_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.standing = Standing()
@@ -73,31 +89,41 @@ class Run:
         self._steps_per_epoch = steps_per_epoch
         self._notes = dict(notes)
         self._on_step = on_step
-        self._checkpoints = Checkpoints(folder / "checkpoint", config, label_map)
-        self._metrics = folder / "metrics.jsonl"
+        self._claim = claim
+        self._sums = Sums(folder)
+        self._checkpoints = Checkpoints(folder, config, label_map, self._sums)
+        self._journal = Journal(folder / "metrics.jsonl")
         self._board: Any = None
+        self._best: tuple[int, dict[str, Tensor]] | None = None  # step and weights that are still to be written
+        self._trouble = ""  # why the last write failed
+        self._save_seconds = save_seconds
+        self._clock = clock
+        self._last_save = clock()
         (folder / "weights").mkdir(exist_ok=True)
 
     def start(self, learner: Learner) -> None:
-        """Go on from the newest checkpoint, if there is one; forget what was logged after it.
+        """Go on from the newest checkpoint, or write the first one; forget what was logged after it.
 
         Raises:
-            CheckpointError: all checkpoints are damaged, or of another model.
+            CheckpointError: all checkpoints are damaged, or of another model; or nothing can be written.
         """
+        for place in (self.folder, self.folder / "weights", self.folder / "checkpoint"):
+            clear_parts(place)
+        self._sums.read()
         self.standing, tensors, problems = self._checkpoints.load()
         for problem in problems:
             self.note(f"{problem}; going on from step {self.standing.step}")
         if tensors:
             learner.load_tensors(tensors)
-        _keep_lines(self._metrics, self.standing)
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(self.folder / "tensorboard", purge_step=self.standing.step + 1)
+        else:
+            self._checkpoints.save(self.standing, learner.tensors())
+        self._journal.rewind(self.standing)
+        self._open_board()
 
     def close(self) -> None:
         if self._board is not None:
-            self._board.close()
+            with contextlib.suppress(OSError):  # it flushes what was told to have been lost
+                self._board.close()
 
     def is_stale(self, patience: int | None) -> bool:
         """Tell whether so many evaluations in a row were no better than the best."""
@@ -113,8 +139,7 @@ class Run:
 
     def best_metrics(self) -> dict[str, float]:
         """Give COCO's metrics of the best weights, as they were logged; NaN where undefined."""
-        for text in self._metrics.read_text(encoding="utf-8").splitlines():
-            line = json.loads(text)
+        for line in self._journal.lines():
             if line["step"] == self.standing.best_step and "metrics" in line:
                 metrics = {name: math.nan if value is None else value for name, value in line["metrics"].items()}
                 return {name: value for name, value in metrics.items() if not name.startswith("loss/")}
@@ -122,41 +147,103 @@ class Run:
 
     def check(self, learner: Learner, metrics: Mapping[str, float] | None) -> None:
         """Log an evaluation and save; the weights become the best if their score is, or if nothing was scored."""
+        self._hold_folder()
         step, best = self.standing.step, self.standing.best_score
         score = math.nan if metrics is None else score_of(metrics)
         better = best is None or score > best
         update: dict[str, Any] = {"checked_step": step}
         if better:
             update |= {"best_step": step, "best_score": None if math.isnan(score) else score, "num_worse": 0}
+            self._best = step, _copied(learner.judged.state_dict())
         else:
             update |= {"num_worse": self.standing.num_worse + 1}
         if metrics is not None:
             shown = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
             self.note(f"step {step}: {'  '.join(shown)}{'  (best)' if better else ''}")
             self._write({"metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()}})
-        if better:
-            self._save_weights("best", learner)
         self.standing = self.standing.model_copy(update=update)
-        self.save(learner)
+        self.save(learner, must=False)
 
-    def save(self, learner: Learner) -> None:
-        """Write the last weights, and what is needed to go on from here."""
-        self._save_weights("last", learner)
-        self._checkpoints.save(self.standing, learner.tensors())
+    def save(self, learner: Learner, must: bool = True) -> None:
+        """Write the last weights, and what is needed to go on from here.
 
-    def _save_weights(self, name: str, learner: Learner) -> None:
+        Args:
+            learner: of the model.
+            must: else a failure is only told.
+
+        Raises:
+            CheckpointError: it must be, and cannot; or a weight is not finite.
+        """
+        self._hold_folder()
+        self._last_save = self._clock()
+        try:
+            self._journal.flush()
+            if self._best is not None:
+                self._save_weights("best", *self._best)
+                self._best = None
+            self._save_weights("last", self.standing.step, learner.judged.state_dict())
+            self._checkpoints.save(self.standing, learner.tensors())
+        except (CheckpointError, OSError) as error:
+            if must or (isinstance(error, CheckpointError) and error.__cause__ is None):
+                raise
+            self._trouble = str(error)
+            self.note(f"step {self.standing.step} is not saved: {error}; training goes on, and so does saving")
+            return
+        if self._trouble:
+            self.note(f"step {self.standing.step}: saving succeeds again")
+        self._trouble = ""
+
+    def save_if_due(self, learner: Learner) -> None:
+        """Save if the last time is long ago."""
+        if self._clock() - self._last_save >= self._save_seconds:
+            self.save(learner, must=False)
+
+    def finish(self, learner: Learner) -> None:
+        """See that the last step is saved; CheckpointError if it cannot be."""
+        if self._trouble:
+            self.save(learner)
+
+    def _hold_folder(self) -> None:
+        """See that the folder is there; what was in it when it was removed is gone."""
+        if not self._claim():
+            return
+        (self.folder / "weights").mkdir(exist_ok=True)
+        if self._best is None:  # the next that is scored will be the best
+            self.standing = self.standing.model_copy(update={"best_step": 0, "best_score": None})
+        self.close()
+        self._open_board()
+        self.note(f"{self.folder}: was removed; made anew, without what was in it before step {self.standing.step}")
+
+    def _save_weights(self, name: str, step: int, state: Mapping[str, Tensor]) -> None:
         path = self.folder / "weights" / f"{name}.safetensors"
-        notes = {**self._notes, "step": str(self.standing.step)}
-        save_model(path, learner.judged.state_dict(), self._config, self._label_map, notes=notes)
+        notes = {**self._notes, "step": str(step)}
+        self._sums.note(path, save_model(path, state, self._config, self._label_map, notes=notes))
 
     def _write(self, content: Mapping[str, Any]) -> None:
+        self._hold_folder()
         step = self.standing.step
         line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), **content}
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        error = self._journal.append(line)
+        if error is not None and not self._trouble:
+            self._trouble = f"metrics.jsonl: {error.strerror}"
+            self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
         if self._board is not None:
-            for name, value in _flatten(content):
-                self._board.add_scalar(name, value, step)
+            try:
+                for name, value in _flatten(content):
+                    self._board.add_scalar(name, value, step)
+            except OSError as error:
+                self.note(f"tensorboard: {error.strerror or error}: its curves end at step {step}")
+                self._board = None
+
+    def _open_board(self) -> None:
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(self.folder / "tensorboard", purge_step=self.standing.step + 1)
+
+
+def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def _flatten(content: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -167,20 +254,3 @@ def _flatten(content: Mapping[str, Any]) -> list[tuple[str, float]]:
         else:
             flat.append((name, value))
     return flat
-
-
-def _keep_lines(path: Path, standing: Standing) -> None:
-    """Drop the lines after a standing, and a line that a crash cut short."""
-    if not path.exists():
-        return
-    kept = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if line["step"] <= (standing.checked_step if "metrics" in line else standing.step):
-            kept.append(text + "\n")
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    os.replace(part, path)

@@ -1,7 +1,6 @@
 """Model files: safetensors with all that is needed to use the weights, and a checksum, in the header."""
 
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +16,7 @@ from panet.errors import CheckpointError, ConfigError, nearest
 from panet.model.build import build_model
 from panet.model.panet import PANet
 from panet.structures import LabelMap
+from panet.weights.files import write_whole
 from panet.weights.header import CHECKSUM, ENTRY, FORMAT, Entry, check_start, digest, read_entry
 
 __all__ = ["BUNDLED", "ModelFile", "check_fit", "load_model", "model_path", "restore", "save_model", "save_weights"]
@@ -73,7 +73,7 @@ def save_model(
     label_map: LabelMap,
     half: bool = False,
     notes: Mapping[str, str] | None = None,
-) -> None:
+) -> str:
     """Write a model file, so that at any moment `path` holds a whole file: the old one or the new one.
 
     load_model(save_model(x)) == x, bit for bit unless `half`.
@@ -86,6 +86,7 @@ def save_model(
         half: store floats as float16; integers stay.
         notes: free text: how the model was made.
 
+    Returns: the file's sha256, in hex.
     Raises:
         CheckpointError: a weight is not finite (or not in float16), or the file cannot be written.
     """
@@ -100,7 +101,7 @@ def save_model(
         notes=dict(notes or {}),
     ).model_dump_json()
     header = {ENTRY: entry, CHECKSUM: digest(entry, stored)}
-    _write(path, safetensors.torch.save(stored, header))
+    return write_whole(path, safetensors.torch.save(stored, header))
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -111,44 +112,16 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """
     stored = {name: _stored(tensor, half=False) for name, tensor in state.items()}
     if path.suffix == ".safetensors":
-        _write(path, safetensors.torch.save(stored))
+        write_whole(path, safetensors.torch.save(stored))
     else:
         content = io.BytesIO()
         torch.save(stored, content)
-        _write(path, content.getvalue())
+        write_whole(path, content.getvalue())
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     dtype = torch.float16 if half and tensor.is_floating_point() else tensor.dtype
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the file, flush to the disk, then rename over it; a failure leaves nothing behind."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror}: it needs {len(content):,} bytes"
-        ) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power failure."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def load_model(path: str | Path) -> ModelFile:

@@ -60,9 +60,7 @@ def test_control_characters_do_not_reach_the_terminal(failing, capsys) -> None:
     [
         (MemoryError(), "MemoryError: free some and start again"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: free some and start again"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "add --workers 0"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "--batch-size"),
-        (RuntimeError("unable to allocate shared memory(shm) for file"), "/dev/shm is too small"),
     ],
 )
 def test_what_is_exhausted_is_told_from_an_error_of_the_program(failing, capsys, error: Exception, hint: str) -> None:

@@ -152,8 +152,11 @@ def test_a_first_step_that_diverges_is_replayed_too(shapes: Path, diverged: Path
 
 
 def test_without_the_weights_before_the_step_there_is_nothing_to_replay(diverged: Path, capsys) -> None:
-    [checkpoint] = (diverged / "checkpoint").iterdir()
-    checkpoint.unlink()
+    older, newer = sorted((diverged / "checkpoint").iterdir())
+    newer.unlink()
     capsys.readouterr()
+    assert run(["replay", str(diverged)]) == 2
+    assert "its newest checkpoint is of step 0; the one of step 1, before" in capsys.readouterr().err
+    older.unlink()
     assert run(["replay", str(diverged)]) == 2
     assert "high: it has no checkpoint; the one of step 1, before" in capsys.readouterr().err

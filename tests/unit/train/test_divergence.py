@@ -130,6 +130,13 @@ def test_weights_that_cannot_be_kept_are_said_so(fakes, run_folder: Path) -> Non
     assert read_divergence(run_folder).kept_step is None
 
 
+def test_a_report_that_cannot_be_written_is_said_so(fakes, run_folder: Path) -> None:
+    (run_folder / "divergence.json").mkdir(parents=True)
+    message, _ = diverge(fakes, run_folder, poison(fakes, 3))
+    assert "report: none: " in message
+    assert "the weights of step 2 are kept" in message
+
+
 def test_many_pictures_are_named_in_the_report_and_the_first_of_them_on_the_screen(fakes, run_folder: Path) -> None:
     def joined():
         for batch in fakes.batches():

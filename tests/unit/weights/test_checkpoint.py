@@ -105,7 +105,7 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_no_part(model_file: Path, m
         raise OSError(28, "No space left on device")
 
     before = model_file.read_bytes()
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"No space left on device: it needs [0-9,]+ bytes"):
         save_model(model_file, STATE, CONFIG, LABELS)
     assert model_file.read_bytes() == before

@@ -1,0 +1,116 @@
+"""Batches from processes that read ahead: errors arrive in one line, deaths and hangs too."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from panet.data.dataset import Key
+from panet.data.workers import WorkerWatch
+from panet.errors import DataError
+
+__all__ = ["WORKER_TIMEOUT", "Made", "build_loader"]
+
+WORKER_TIMEOUT = 300.0
+"""Seconds without a batch after which reading counts as hanging."""
+
+_T = TypeVar("_T")
+
+
+class Made(NamedTuple, Generic[_T]):
+    """What was made, and why some pictures are not in it."""
+
+    batch: _T
+    dropped: tuple[DataError, ...] = ()
+
+
+def build_loader(
+    make: Callable[[list[Key]], Made[_T]],
+    sampler: Sampler[list[Key]],
+    workers: int,
+    timeout: float | None = WORKER_TIMEOUT,
+    on_drop: Callable[[DataError], None] | None = None,
+) -> DataLoader[_T]:
+    """Load what `make` makes of a sampler's keys.
+
+    Iterating raises DataErrors as `make` does, and ResourceError if a process died, failed otherwise or hangs.
+
+    Args:
+        make: keys of a batch -> the batch.
+        sampler: gives the keys.
+        workers: processes that read ahead; 0: this one reads.
+        timeout: seconds without a batch after which they hang; None: wait for ever.
+        on_drop: told why a picture is not in its batch.
+    """
+    loader: _Loader[_T] = _Loader(
+        _Caught(make),  # type: ignore[arg-type]  # errors are taken out in __iter__
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else making an iterator would draw from the global one
+        timeout=(timeout or 0) if workers else 0,
+    )
+    loader.on_drop = on_drop
+    loader.watch = WorkerWatch(timeout)
+    return loader
+
+
+class _Caught(Dataset[Made[_T] | DataError]):
+    """What `make` makes of keys; an error is handed over as a value, to be raised in the main process."""
+
+    def __init__(self, make: Callable[[list[Key]], Made[_T]]) -> None:
+        self._make = make
+
+    def __getitem__(self, keys: list[Key]) -> Made[_T] | DataError:
+        try:
+            made = self._make(keys)
+        except DataError as error:
+            return error
+        if get_worker_info() is not None:
+            _share(made.batch)  # here, where a failure is heard: torch would do it in a thread that only prints
+        return made
+
+
+def _share(value: object) -> None:
+    """Move all tensors of a value to memory that processes share; RuntimeError if there is too little."""
+    if isinstance(value, Tensor):
+        if value.numel():
+            value.share_memory_()  # type: ignore[no-untyped-call]
+    elif isinstance(value, tuple):
+        for part in value:
+            _share(part)
+    elif is_dataclass(value):
+        _share(tuple(vars(value).values()))
+
+
+class _Loader(DataLoader[_T]):
+    """A DataLoader whose errors arrive as they were raised, not wrapped in a worker's traceback."""
+
+    on_drop: Callable[[DataError], None] | None = None
+    watch: WorkerWatch
+
+    def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
+        error: DataError | None = None
+        with self.watch:
+            batches = super().__iter__()
+        while True:
+            with self.watch:
+                made = next(batches, None)
+            if made is None:
+                return
+            if isinstance(made, DataError):
+                error = made
+                break
+            if self.on_drop is not None:
+                for reason in made.dropped:
+                    self.on_drop(reason)
+            yield made.batch
+        # Stop the workers now: held by the error's traceback, each would cost five seconds when collected.
+        self._iterator = None
+        del batches
+        raise error

@@ -1,0 +1,77 @@
+"""The lines of metrics.jsonl: none is lost while the disk is full, none is there twice after a crash."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from panet.errors import CheckpointError
+from panet.train.checkpoints import Standing
+from panet.weights.files import write_whole
+
+__all__ = ["Journal"]
+
+
+class Journal:
+    """A file of JSON lines; those that cannot be written are kept until they can.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[str] = []
+
+    def append(self, line: Mapping[str, Any]) -> OSError | None:
+        """Add a line; give what keeps it from the disk, if that is so."""
+        self._waiting.append(json.dumps(line) + "\n")
+        try:
+            self._write(last=False)
+        except OSError as error:
+            return error
+        return None
+
+    def flush(self) -> None:
+        """Bring all lines to the disk; CheckpointError if that cannot be."""
+        try:
+            self._write(last=True)
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written: {error.strerror}") from error
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Read all lines; none if there is no file."""
+        if not self._path.exists():
+            return []
+        return [json.loads(text) for text in self._path.read_text(encoding="utf-8").splitlines()]
+
+    def rewind(self, standing: Standing) -> None:
+        """Drop the lines after a standing, and a line that a crash cut short."""
+        if not self._path.exists():
+            return
+        content = self._path.read_text(encoding="utf-8", errors="replace")
+        kept = "".join(text + "\n" for text in content.splitlines() if _belongs(text, standing))
+        if kept != content:
+            write_whole(self._path, kept.encode())
+
+    def _write(self, last: bool) -> None:
+        with self._path.open("ab") as file:
+            end = file.tell()
+            try:
+                file.write("".join(self._waiting).encode())
+                file.flush()
+                if last:
+                    os.fsync(file.fileno())
+                self._waiting = []
+            except BaseException:
+                os.ftruncate(file.fileno(), end)  # no half line
+                raise
+
+
+def _belongs(text: str, standing: Standing) -> bool:
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return bool(line["step"] <= (standing.checked_step if "metrics" in line else standing.step))
