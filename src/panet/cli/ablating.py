@@ -17,7 +17,7 @@ from panet.ablation.comparison import RunScores, sample_scores
 from panet.ablation.plot import draw_report
 from panet.ablation.report import make_report, to_document, to_markdown
 from panet.ablation.rows import ROWS, Plan, choose_rows, row_config
-from panet.cli.dry_run import meta_model
+from panet.cli.estimate import meta_model
 from panet.cli.training import fit_classes, read_splits, run_training
 from panet.config import Config
 from panet.data.build import build_test_loader

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from panet.cli.options import ON_BAD_DATA_HELP, OnBadData
+from panet.cli.options import ON_BAD_DATA_HELP, OnBadData, WithPreflight
 
 if TYPE_CHECKING:
     from panet.config import Config
@@ -41,6 +41,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print model, memory and schedule, check the data; write nothing.")
     ] = False,
+    preflight: WithPreflight = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. train.ema_decay=0.999."),
@@ -67,14 +68,17 @@ def train(
             runs=output_root,
             init=init,
             reset_head=reset_head,
+            rehearsed=preflight is not False,
         )
         return
     if overwrite or init is not None:
         raise ConfigError(f"--resume: does not go with {'--overwrite' if overwrite else '--init'}")
-    _resume(source, model, config, output_root / name if name else output_root, flags)
+    _resume(source, model, config, output_root / name if name else output_root, flags, preflight is True)
 
 
-def _resume(source: Path | None, model: str | None, config: Path | None, runs: Path, flags: list[str]) -> None:
+def _resume(
+    source: Path | None, model: str | None, config: Path | None, runs: Path, flags: list[str], rehearsed: bool
+) -> None:
     """Go on with the run that SOURCE is, or else with the newest in `runs`."""
     from panet.cli.training import run_training
     from panet.train.folder import find_run
@@ -85,7 +89,7 @@ def _resume(source: Path | None, model: str | None, config: Path | None, runs: P
         settings = read_settings(None, None, folder / "config.yaml", flags)
     else:
         settings = read_settings(source, model, config, flags)
-    run_training(settings, lambda: folder, runs=folder, resume=True)
+    run_training(settings, lambda: folder, runs=folder, resume=True, rehearsed=rehearsed)
 
 
 def _dry_run(source: Path | None, model: str | None, config: Path | None, flags: list[str]) -> None:

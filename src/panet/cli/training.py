@@ -13,6 +13,7 @@ from torch import nn
 
 from panet import __version__
 from panet.cli.findings import accept
+from panet.cli.preflight import foresee, preflight
 from panet.cli.sources import track_on
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
@@ -60,6 +61,7 @@ def run_training(
     init: str | None = None,
     reset_head: bool = False,
     judged: bool = True,
+    rehearsed: bool = False,
 ) -> None:
     """Train as the settings say; on an interrupt say how to go on.
 
@@ -71,6 +73,7 @@ def run_training(
         init: a model file, or a bundled model's name, to start from.
         reset_head: with other output layers than the file's.
         judged: score the val pictures on the way; else the last weights count as the best.
+        rehearsed: run the costliest batches before the first step, and refuse what cannot fit.
 
     Raises:
         PANetError: in the data, the settings or a file; or the training diverged.
@@ -82,6 +85,7 @@ def run_training(
         check_outside(runs, Path(config.data.root))
     splits = read_splits(config, console, None if runs is None else runs / REPORT_NAME)
     config = fit_classes(config, splits.train.label_map)
+    foreseen = foresee(config, splits.train, device) if rehearsed else None
     folder = make_folder()
     with _removed_if_unused(folder), RunLock(folder) as lock:
         if resume:
@@ -90,6 +94,9 @@ def run_training(
         model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
         lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
         lines += tell_changes(folder) if resume else []
+        model = model.to(device)
+        if foreseen is not None:
+            preflight(console, config, splits.train, splits.val if judged else None, model, device, foreseen)
         if not resume:
             write_facts(folder, config, splits.train.label_map)
         write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
@@ -97,7 +104,7 @@ def run_training(
         warning = None if start is not None or resume else warn_of_random_backbone(config)
         _print(console, *lines, *([warning] if warning else []))
         try:
-            _fit(console, config, splits, model.to(device), device, lock, judged)
+            _fit(console, config, splits, model, device, lock, judged)
         except (KeyboardInterrupt, SystemExit):
             _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
             raise
