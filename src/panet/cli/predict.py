@@ -1,5 +1,6 @@
 """`panet predict`: pictures -> overlays, counts, COCO JSON."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,9 @@ def predict(
     precision: Annotated[Precision, typer.Option(help=PRECISION_HELP)] = "auto",
     compiled: WithCompile = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write into a folder that is not empty.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was broken off: leave out what is done.")
+    ] = False,
     no_overlays: Annotated[bool, typer.Option("--no-overlays", help="Write results.json only.")] = False,
     tta: WithTTA = False,
     tta_scales: Scales = None,
@@ -46,28 +50,57 @@ def predict(
     ] = None,
 ) -> None:
     """Find the objects of pictures: a line of counts each, overlays, and COCO JSON."""
-    from rich.console import Console
+    from panet.errors import ConfigError
+    from panet.train.distributed import joined
 
+    with joined() as ranks:
+        with ranks.together():
+            if resume and overwrite:
+                raise ConfigError("--resume: does not go with --overwrite")
+            seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
+            tiling = _build_tiling(tile, overlap, tile_scale, augmented=seen is not None)
+        shown = {"score": score, "max_dets": max_dets, "overlays": not no_overlays, "resume": resume}
+        options = {**shown, "tta": seen, "tiling": tiling, "ranks": ranks}
+        _predict(model, sources, output, (device, precision, compiled), overwrite, options)
+
+
+def _predict(
+    model: str,
+    sources: list[str],
+    output: Path,
+    place: tuple[str, Precision, bool],
+    overwrite: bool,
+    options: dict[str, Any],
+) -> None:
     from panet.cli.pictures import RESULTS_NAME, predict_pictures
+    from panet.cli.ranks import console_of
     from panet.data.images import MAX_FILE_PIXELS, printable
     from panet.ops.rle import MAX_PIXELS
     from panet.predict.folder import list_sources, prepare_folder
-    from panet.predict.predictor import load
+    from panet.predict.predictor import load, pick_device
     from panet.weights.checkpoint import model_path
 
-    seen = build_tta(tta, tta_scales, tta_flip, soft_nms, box_voting)
-    tiling = _build_tiling(tile, overlap, tile_scale, augmented=seen is not None)
-    model_path(model)
-    most = MAX_PIXELS if tiling is None else MAX_FILE_PIXELS
-    pictures = [(str(path), path) for path in list_sources(sources, most)]
-    prepare_folder(output, overwrite)
-    predictor = load(model, device, precision)
-    console = Console(highlight=False)
-    if compiled:
-        compile_shown(console, predictor.model, predictor.short_side)
-    shown: dict[str, Any] = {"score": score, "max_dets": max_dets, "overlays": not no_overlays}
-    predict_pictures(console, predictor, pictures, output, **shown, tta=seen, tiling=tiling)
+    ranks, (device, precision, compiled) = options["ranks"], place
+    console = console_of(ranks)
+    with ranks.together():
+        file = model_path(model)
+        most = MAX_PIXELS if options["tiling"] is None else MAX_FILE_PIXELS
+        pictures = [(str(path), path) for path in list_sources(sources, most)]
+    with ranks.together():
+        if ranks.is_first:
+            prepare_folder(output, overwrite or options["resume"])
+    with ranks.together():
+        predictor = load(model, str(ranks.place(pick_device(device))), precision)
+        if compiled:
+            compile_shown(console, predictor.model, predictor.short_side)
+    digest = f"{precision} {_digest(file)}"
+    predict_pictures(console, predictor, pictures, output, **options, model_digest=digest)
     console.print(f"written: {printable(output / RESULTS_NAME)}", markup=False, soft_wrap=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _build_tiling(tile: int | None, overlap: float | None, scale: float | None, *, augmented: bool) -> "Tiling | None":

@@ -1,5 +1,6 @@
 """What `panet train` does before its first step: the costliest batches once, and an estimate of the whole run."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from panet.model.panet import PANet
 from panet.objective.build import build_objective
 from panet.structures import Batch, Size
 from panet.train.build import build_plan
+from panet.train.distributed import Ranks
 from panet.train.loop import Plan
 from panet.train.preflight import Rehearsal, rehearse, untouched
 from panet.train.room import Room, current_memory, find_room, reset_peak
@@ -72,7 +74,7 @@ class Foreseen:
         return self.parts["optimizer"] + self.parts.get("average", 0)
 
 
-def foresee(config: Config, training: CocoDataset, device: torch.device) -> Foreseen:
+def foresee(config: Config, training: CocoDataset, device: torch.device, ranks: Ranks) -> Foreseen:
     """Refuse a run that cannot fit into memory by its shapes alone, before anything is built.
 
     Raises:
@@ -80,7 +82,7 @@ def foresee(config: Config, training: CocoDataset, device: torch.device) -> Fore
     """
     extremes, model = build_extremes(training, config.data), meta_model(config.model).train()
     parts = estimate_memory(model, config, *largest_batch(extremes))
-    foreseen = Foreseen(extremes, find_room(device), model, parts)
+    foreseen = Foreseen(extremes, _find_room(device, ranks), model, parts)
     _check(foreseen, current_memory(device) + sum(parts.values()), foreseen.activations, config)
     return foreseen
 
@@ -93,6 +95,7 @@ def preflight(
     model: PANet,
     device: torch.device,
     foreseen: Foreseen,
+    ranks: Ranks,
 ) -> None:
     """Run the largest, the most crowded and an empty batch forwards and backwards; print what the run will take.
 
@@ -105,6 +108,7 @@ def preflight(
         model: on the device.
         device: of the training.
         foreseen: of the run.
+        ranks: the processes that train together; each of them runs the batches.
 
     Raises:
         ResourceError: the run cannot fit into memory; names the setting to change.
@@ -119,9 +123,10 @@ def preflight(
     rehearsals: dict[str, Rehearsal] = {}
     with untouched(objective, device):
         for name, batch in batches.items():
-            if len(rehearsals) == 1:
-                _check_growth(foreseen, batches, rehearsals, now, config)
-            rehearsals[name] = rehearse(objective, batch, device, config.train.precision == "bf16", f"{name} batch")
+            with ranks.together():
+                if len(rehearsals) == 1:
+                    _check_growth(foreseen, batches, rehearsals, now, config)
+                rehearsals[name] = rehearse(objective, batch, device, config.train.precision == "bf16", f"{name} batch")
             _print(console, f"pre-flight: {_describe(name, batch, rehearsals[name])}")
             if config.train.accumulate == 1:  # else gradients are there when the next batch comes
                 objective.zero_grad(set_to_none=True)
@@ -136,8 +141,8 @@ def preflight(
         sum(rehearsals[name].backward for name in later),
         loading,
     )
-    plan = build_plan(config.train, device, steps_per_epoch(training, config.data))
-    _print(console, f"pre-flight: {_describe_run(config, plan, training, validation, costs)}")
+    plan = build_plan(config.train, device, steps_per_epoch(training, config.data), ranks.size)
+    _print(console, f"pre-flight: {_describe_run(config, plan, training, validation, costs, ranks.size)}")
     _print(console, f"pre-flight: {_describe_peak(foreseen.room, needed)}")
 
 
@@ -170,6 +175,15 @@ def estimate_seconds(config: Config, plan: Plan, areas: tuple[float, float], num
     loading = pictures * costs.loading
     step = max(running, loading / config.data.workers) if config.data.workers else running + loading
     return [step, 2 * num_val * areas[1] * costs.forward / costs.area]
+
+
+def _find_room(device: torch.device, ranks: Ranks) -> Room | None:
+    """Give the room of this process: on a CPU, those of a machine share what there is."""
+    room = find_room(device)
+    num_here = int(os.environ.get("LOCAL_WORLD_SIZE", ranks.size)) if ranks.size > 1 else 1
+    if room is None or device.type == "cuda" or num_here == 1:
+        return room
+    return Room(room.num_bytes // num_here, f"{room.source}, for {num_here} processes")
 
 
 def _batches(training: CocoDataset, config: Config, extremes: Extremes) -> dict[str, Batch]:
@@ -244,10 +258,15 @@ def _describe(name: str, batch: Batch, rehearsal: Rehearsal) -> str:
 
 
 def _describe_run(
-    config: Config, plan: Plan, training: CocoDataset, validation: CocoDataset | None, costs: Costs
+    config: Config,
+    plan: Plan,
+    training: CocoDataset,
+    validation: CocoDataset | None,
+    costs: Costs,
+    num_ranks: int,
 ) -> str:
     areas = mean_areas(training, config.data, config.model)
-    num_val = 0 if validation is None else len(validation)
+    num_val = 0 if validation is None else -(-len(validation) // num_ranks)
     step, evaluation = estimate_seconds(config, plan, areas, num_val, costs)
     num_checks = -(-plan.num_steps // plan.steps_per_check)
     total = timedelta(seconds=round(plan.num_steps * step + num_checks * evaluation))

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from panet.config import Config
     from panet.data.coco import CocoDataset
+    from panet.errors import PANetError
     from panet.structures import Batch
     from panet.train.divergence import Divergence
     from panet.train.tracing import Finding, Trace
@@ -102,7 +103,15 @@ def _repeat(folder: Path, report: "Divergence", config: "Config", batches: list[
     learner = build_learner(model, config.train, config.data.batch_size, plan.num_steps)
     learner.load_tensors(tensors)
     moved = [batch.to(place) for batch in batches]
-    return trace(objective, learner, partial(backpropagate, report.step, objective, moved, learner, plan))
+    share = (report.rank, report.num_ranks)
+    attempt = partial(backpropagate, report.step, objective, moved, learner, plan, share, _agree_alone)
+    return trace(objective, learner, attempt)
+
+
+def _agree_alone(losses: "Mapping[str, float]", problem: "PANetError | None") -> dict[str, float]:
+    if problem is not None:
+        raise problem
+    return dict(losses)
 
 
 def _details(first: "Finding", batch_losses: "Sequence[dict[str, float]]") -> list[str]:

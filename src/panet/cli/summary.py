@@ -32,13 +32,14 @@ def describe_data(split: str, dataset: CocoDataset | None) -> str:
     return f"{split}: {counts} ({printable(dataset.path)})"
 
 
-def describe_plan(plan: Plan, config: Config, batches_per_epoch: int) -> str:
+def describe_plan(plan: Plan, config: Config, batches_per_epoch: int, num_ranks: int = 1) -> str:
     """Give the numbers of steps and epochs, the pictures a step, the rate after warm-up, the device and the seed."""
-    epochs = plan.num_steps * plan.accumulate / batches_per_epoch
+    epochs = plan.num_steps * plan.accumulate * num_ranks / batches_per_epoch
     pictures = f"{config.data.batch_size} x {plan.accumulate}" if plan.accumulate > 1 else f"{config.data.batch_size}"
-    rate = base_rate(config.train, config.data.batch_size)
+    processes = f" in each of {num_ranks} processes" if num_ranks > 1 else ""
+    rate = base_rate(config.train, config.data.batch_size, num_ranks)
     return (
-        f"plan: {plan.num_steps:,} steps ({epochs:.4g} epochs), {pictures} pictures a step, "
+        f"plan: {plan.num_steps:,} steps ({epochs:.4g} epochs), {pictures} pictures a step{processes}, "
         f"{config.train.optimizer} with learning rate {rate:.4g}, {plan.device}, seed {plan.seed}"
     )
 

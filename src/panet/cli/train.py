@@ -48,57 +48,70 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on a data set in COCO format; everything goes into runs/<name>/."""
+    from functools import partial
+
     from panet.cli.training import run_training
     from panet.errors import ConfigError
+    from panet.train.distributed import joined
     from panet.train.folder import create_folder
 
     flags = _assignments(epochs, steps, batch_size, lr, workers, device, seed, on_bad_data) + (assignments or [])
-    if reset_head and init is None:
-        raise ConfigError("--reset-head: goes with --init")
-    if dry_run:
-        if resume or init is not None:
-            raise ConfigError(f"--dry-run: does not go with {'--resume' if resume else '--init'}")
-        _dry_run(source, model, config, flags)
-        return
-    if not resume:
-        settings = read_settings(source, model, config, flags)
-        run_training(
-            settings,
-            lambda: create_folder(output_root, name, overwrite),
-            runs=output_root,
-            init=init,
-            reset_head=reset_head,
-            rehearsed=preflight is not False,
-        )
-        return
-    if overwrite or init is not None:
-        raise ConfigError(f"--resume: does not go with {'--overwrite' if overwrite else '--init'}")
-    _resume(source, model, config, output_root / name if name else output_root, flags, preflight is True)
+    with joined() as ranks:
+        with ranks.together():
+            if reset_head and init is None:
+                raise ConfigError("--reset-head: goes with --init")
+            if dry_run and (resume or init is not None):
+                raise ConfigError(f"--dry-run: does not go with {'--resume' if resume else '--init'}")
+            if resume and (overwrite or init is not None):
+                raise ConfigError(f"--resume: does not go with {'--overwrite' if overwrite else '--init'}")
+            folder = _run_to_resume(source, output_root / name if name else output_root) if resume else None
+            settings = _settings(source, model, config, folder, flags)
+        if dry_run:
+            with ranks.together():
+                if ranks.is_first:
+                    _dry_run(source, settings, flags)
+        elif folder is not None:
+            rehearsed = preflight is True
+            run_training(settings, lambda: folder, runs=folder, resume=True, rehearsed=rehearsed, ranks=ranks)
+        else:
+            run_training(
+                settings,
+                partial(create_folder, output_root, name, overwrite),
+                runs=output_root,
+                init=init,
+                reset_head=reset_head,
+                rehearsed=preflight is not False,
+                ranks=ranks,
+            )
 
 
-def _resume(
-    source: Path | None, model: str | None, config: Path | None, runs: Path, flags: list[str], rehearsed: bool
-) -> None:
-    """Go on with the run that SOURCE is, or else with the newest in `runs`."""
-    from panet.cli.training import run_training
+def _run_to_resume(source: Path | None, runs: Path) -> Path:
+    """Give the run that SOURCE is, or else the newest in `runs`."""
     from panet.train.folder import find_run
 
-    is_run = source is not None and (source / "config.yaml").is_file()
-    folder = find_run(source if source is not None and is_run else runs)
-    if source is None or is_run:
-        settings = read_settings(None, None, folder / "config.yaml", flags)
-    else:
-        settings = read_settings(source, model, config, flags)
-    run_training(settings, lambda: folder, runs=folder, resume=True, rehearsed=rehearsed)
+    return find_run(source if source is not None and _is_run(source) else runs)
 
 
-def _dry_run(source: Path | None, model: str | None, config: Path | None, flags: list[str]) -> None:
+def _settings(
+    source: Path | None, model: str | None, config: Path | None, run: Path | None, flags: list[str]
+) -> "Config":
+    """Read the settings of a new run, or of one to go on with: its own, if SOURCE does not name others."""
+    if run is not None and (source is None or _is_run(source)):
+        return read_settings(None, None, run / "config.yaml", flags)
+    return read_settings(source, model, config, flags)
+
+
+def _is_run(source: Path) -> bool:
+    return (source / "config.yaml").is_file()
+
+
+def _dry_run(source: Path | None, settings: "Config", flags: list[str]) -> None:
     """Tell what a run would be. Only a data set that the command line names must exist."""
     from panet.cli.dry_run import dry_run
 
     named = source is not None and source.suffix.lower() not in _RECIPES
     named = named or any(flag.partition("=")[0].strip() == "data.root" for flag in flags)
-    dry_run(read_settings(source, model, config, flags), data_must_exist=named)
+    dry_run(settings, data_must_exist=named)
 
 
 def _assignments(

@@ -2,42 +2,44 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+import typer
 from rich.console import Console
-from torch import nn
 
 from panet import __version__
 from panet.cli.findings import accept
+from panet.cli.judging import judge_on
 from panet.cli.preflight import foresee, preflight
+from panet.cli.ranks import console_of, rank_prefix
 from panet.cli.sources import track_on
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
-from panet.data.build import build_test_loader, build_train_loader, steps_per_epoch
+from panet.data.build import build_train_loader, steps_per_epoch
 from panet.data.coco import CocoDataset
 from panet.data.formats.source import find_source
 from panet.data.images import printable
 from panet.data.report import REPORT_NAME, Reading, read_parts, write_report
 from panet.errors import ConfigError, DataError
-from panet.evaluate.runner import evaluate
 from panet.evaluate.table import metric_table
 from panet.model.build import build_model
 from panet.model.panet import PANet
 from panet.objective.build import build_objective
 from panet.predict.predictor import pick_device
-from panet.structures import Batch, LabelMap
+from panet.structures import LabelMap
 from panet.train.build import build_learner, build_plan
+from panet.train.distributed import ALONE, Ranks
 from panet.train.folder import check_begun, check_outside, check_same, tell_changes, write_facts
 from panet.train.initial import load_initial
+from panet.train.interrupts import Interrupts
 from panet.train.lock import RunLock
-from panet.train.loop import Judge, train
+from panet.train.loop import train
 from panet.train.progress import TrainingDisplay
 from panet.train.run import Run
-from panet.train.validation import validation_losses
 from panet.weights.checkpoint import load_model
 
 __all__ = ["Splits", "fit_classes", "read_splits", "run_training"]
@@ -62,6 +64,7 @@ def run_training(
     reset_head: bool = False,
     judged: bool = True,
     rehearsed: bool = False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train as the settings say; on an interrupt say how to go on.
 
@@ -74,41 +77,57 @@ def run_training(
         reset_head: with other output layers than the file's.
         judged: score the val pictures on the way; else the last weights count as the best.
         rehearsed: run the costliest batches before the first step, and refuse what cannot fit.
+        ranks: the processes that train together.
 
     Raises:
         PANetError: in the data, the settings or a file; or the training diverged.
     """
-    console = Console(highlight=False)
-    device = pick_device(config.train.device)
-    start = None if init is None else load_model(init)
-    if runs is not None:
-        check_outside(runs, Path(config.data.root))
-    splits = read_splits(config, console, None if runs is None else runs / REPORT_NAME)
-    config = fit_classes(config, splits.train.label_map)
-    foreseen = foresee(config, splits.train, device) if rehearsed else None
-    folder = make_folder()
-    with _removed_if_unused(folder), RunLock(folder) as lock:
-        if resume:
-            check_same(folder, config)
-            check_begun(folder)
-        model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
-        lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
-        lines += tell_changes(folder) if resume else []
-        model = model.to(device)
-        if foreseen is not None:
-            preflight(console, config, splits.train, splits.val if judged else None, model, device, foreseen)
-        if not resume:
-            write_facts(folder, config, splits.train.label_map)
-        write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
+    console = console_of(ranks)
+    with ranks.together():
+        device = ranks.place(pick_device(config.train.device))
+        start = None if init is None else load_model(init)
+        if runs is not None:
+            check_outside(runs, Path(config.data.root))
+        splits = read_splits(config, console, None if runs is None or not ranks.is_first else runs / REPORT_NAME)
+        config = fit_classes(config, splits.train.label_map)
+        foreseen = foresee(config, splits.train, device, ranks) if rehearsed else None
+    folder = Path(ranks.share(lambda: str(make_folder())))
+    with contextlib.ExitStack() as stack:
+        with ranks.together():
+            lock = _open_run(stack, folder, config, resume, ranks)
+            model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
+            lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
+            lines += tell_changes(folder) if resume and ranks.is_first else []
+            model = model.to(device)
+            if foreseen is not None:
+                validation = splits.val if judged else None
+                preflight(console, config, splits.train, validation, model, device, foreseen, ranks)
+            if ranks.is_first:
+                if not resume:
+                    write_facts(folder, config, splits.train.label_map, ranks.size)
+                write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
         lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
         warning = None if start is not None or resume else warn_of_random_backbone(config)
         _print(console, *lines, *([warning] if warning else []))
         try:
-            _fit(console, config, splits, model, device, lock, judged)
+            _fit(console, config, splits, model, device, lock, judged, ranks)
         except (KeyboardInterrupt, SystemExit):
-            _print(console, f"interrupted; go on with: panet train {printable(folder)} --resume")
+            command = "panet" if ranks.size == 1 else "torchrun ... -m panet"
+            _print(console, f"interrupted; go on with: {command} train {printable(folder)} --resume")
             raise
         _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
+
+
+def _open_run(stack: contextlib.ExitStack, folder: Path, config: Config, resume: bool, ranks: Ranks) -> RunLock:
+    """Lock the folder, on the first rank, and see that a run in it can be gone on with."""
+    lock = RunLock(folder)
+    if ranks.is_first:
+        stack.enter_context(_removed_if_unused(folder))
+        stack.enter_context(lock)
+        if resume:
+            check_same(folder, config, ranks.size)
+            check_begun(folder)
+    return lock
 
 
 def read_splits(config: Config, console: Console, refused: Path | None = None) -> Splits:
@@ -130,7 +149,7 @@ def read_splits(config: Config, console: Console, refused: Path | None = None) -
     _print(console, str(source))
     parts = [source.train] if source.val is None else [source.train, source.val]
     reading = read_parts(parts, track=track_on(console))
-    training, *others = accept(reading, data.on_bad_data, refused)
+    training, *others = accept(reading, data.on_bad_data, refused, told=not console.quiet)
     if training.annotations.num_objects == 0:
         raise DataError(f"{source.train.place}: no picture has an object: there is nothing to learn")
     validation = others[0] if others else None
@@ -171,29 +190,37 @@ def _removed_if_unused(folder: Path) -> Iterator[None]:
 
 
 def _fit(
-    console: Console, config: Config, splits: Splits, model: PANet, device: torch.device, lock: RunLock, judged: bool
+    console: Console,
+    config: Config,
+    splits: Splits,
+    model: PANet,
+    device: torch.device,
+    lock: RunLock,
+    judged: bool,
+    ranks: Ranks,
 ) -> None:
     objective = build_objective(model, config.objective, config.model.rpn)
     batches_per_epoch = steps_per_epoch(splits.train, config.data)
-    plan = build_plan(config.train, device, batches_per_epoch)
-    learner = build_learner(model, config.train, config.data.batch_size, plan.num_steps)
-    _print(console, describe_plan(plan, config, batches_per_epoch), f"run: {printable(lock.folder)}")
+    plan = build_plan(config.train, device, batches_per_epoch, ranks.size)
+    learner = build_learner(model, config.train, config.data.batch_size, plan.num_steps, ranks.size)
+    _print(console, describe_plan(plan, config, batches_per_epoch, ranks.size), f"run: {printable(lock.folder)}")
     display = TrainingDisplay(console, plan.num_steps)
     run = Run(
         lock.folder,
         config.model,
         splits.train.label_map,
-        steps_per_epoch=batches_per_epoch / plan.accumulate,
+        steps_per_epoch=batches_per_epoch / (plan.accumulate * ranks.size),
         notes={"panet": __version__},
         on_step=lambda record: display.show_step(record.step, record.losses, record.learning_rate),
         on_note=display.note,
-        claim=partial(_claim, lock, config, splits),
+        claim=partial(_claim, lock, config, splits, ranks.size),
         save_seconds=60 * config.train.save_minutes,
+        ranks=ranks,
     )
     run.start(learner)
     if run.standing.step:
         _print(console, f"going on after step {run.standing.step}")
-    first, last = (step * plan.accumulate for step in (run.standing.step, plan.num_steps))
+    first, last = (step * plan.accumulate * ranks.size for step in (run.standing.step, plan.num_steps))
     loader = build_train_loader(
         splits.train,
         config.data,
@@ -202,49 +229,36 @@ def _fit(
         first,
         last,
         partial(_tell_drop, display, itertools.count(1)),
+        (ranks.rank, ranks.size),
     )
-    judge = None if splits.val is None or not judged else _judge(config, splits.val, device, display)
+    interrupts = Interrupts(shared=ranks.size > 1)
+    judge = None
+    if splits.val is not None and judged:
+        judge = judge_on(splits.val, config, device, display, ranks, interrupts)
     with contextlib.closing(run), display:
-        train(objective, loader, learner, plan, run, judge)
-    if judge is not None:
+        train(ranks.wrap(objective), loader, learner, plan, run, judge, ranks, interrupts)
+    if judge is not None and ranks.is_first:
         _print(console, f"best: step {run.standing.best_step}")
         if metrics := run.best_metrics():
             console.print(metric_table(metrics, config.train.max_dets))
 
 
-def _claim(lock: RunLock, config: Config, splits: Splits) -> bool:
+def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> bool:
     """Make the run's folder anew if it was removed; give whether it was."""
     if lock.holds():
         return False
     lock.take()
-    write_facts(lock.folder, config, splits.train.label_map)
+    write_facts(lock.folder, config, splits.train.label_map, num_ranks)
     write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
     return True
 
 
 def _tell_drop(display: TrainingDisplay, numbers: Iterator[int], why: DataError) -> None:
-    display.note(f"left out of its batch (number {next(numbers)} of this session): {why}")
-
-
-def _judge(config: Config, dataset: CocoDataset, device: torch.device, display: TrainingDisplay) -> Judge:
-    """Score a model on the validation pictures: COCO's metrics, and the losses as "loss/..."."""
-    loader = build_test_loader(dataset, config.model, config.data.workers, config.data.worker_timeout)
-
-    def judge(model: nn.Module) -> dict[str, float]:
-        assert isinstance(model, PANet)
-        with display.evaluating(2 * len(dataset)) as count:
-            metrics = evaluate(model, loader, dataset, config.train.max_dets, count).metrics
-            objective = build_objective(model, config.objective, config.model.rpn)
-            losses = validation_losses(objective, _counted(loader, count), device, config.train.seed)
-        return metrics | {f"loss/{name}": loss for name, loss in losses.items()}
-
-    return judge
-
-
-def _counted(batches: Iterable[Batch], count: Callable[[int], None]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        count(len(batch))
+    line = f"{rank_prefix()}left out of its batch (number {next(numbers)} of this session): {why}"
+    if display.is_seen:
+        display.note(line)
+    else:
+        typer.echo(line, err=True)
 
 
 def _print(console: Console, *lines: str) -> None:

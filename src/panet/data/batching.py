@@ -124,23 +124,26 @@ class BatchPlan:
 
 
 class StepSampler(Sampler[list[Key]]):
-    """The keys of the batches of steps start_step + 1 .. num_steps; nothing is remembered between steps."""
+    """The keys of the batches of steps start_step + 1 .. num_steps; nothing is remembered between steps.
 
-    def __init__(self, plan: BatchPlan, start_step: int, num_steps: int) -> None:
+    With several processes, each takes its share of them: every `share[1]`-th, after the first `share[0]`.
+    """
+
+    def __init__(self, plan: BatchPlan, start_step: int, num_steps: int, share: tuple[int, int] = (0, 1)) -> None:
         self._plan = plan
-        self._start_step = start_step
         self._num_steps = num_steps
+        self._steps = range(start_step + share[0], num_steps, share[1])
 
     def __len__(self) -> int:
-        return max(0, self._num_steps - self._start_step)
+        return len(self._steps)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        step = self._start_step  # 0 before the first
+        step = self._steps.start  # 0 before the first
         while step < self._num_steps:
             epoch, done = divmod(step, len(self._plan))
-            for indices in self._plan.epoch(epoch)[done : done + self._num_steps - step]:
+            for indices in self._plan.epoch(epoch)[done : done + self._num_steps - step : self._steps.step]:
                 yield [(epoch, index) for index in indices]
-                step += 1
+                step += self._steps.step
 
 
 def _split(indices: Sequence[int], size: int) -> list[list[int]]:

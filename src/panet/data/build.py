@@ -56,14 +56,17 @@ def build_train_loader(
     start_step: int,
     num_steps: int,
     on_drop: Callable[[DataError], None] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
     """Load the batches of steps start_step + 1 .. num_steps, each a function of the seed and the step alone.
+
+    Of them, a process of several takes its `share`: (its number from 0, how many there are).
 
     A picture that can no longer be read is an error, or, with data.on_bad_data = skip, left out of its batch; no other
     takes its place, `on_drop` is told, and only a batch without any picture is an error.
     """
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed, _build_cache(dataset, data))
-    sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps)
+    sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps, share)
     make = _batches(samples, model, skip=data.on_bad_data == "skip")
     return build_loader(make, sampler, data.workers, data.worker_timeout, on_drop)
 
@@ -103,21 +106,27 @@ def mean_areas(dataset: CocoDataset, data: DataConfig, model: ModelConfig) -> tu
 
 
 def build_test_loader(
-    dataset: CocoDataset, model: ModelConfig, workers: int, timeout: float | None = WORKER_TIMEOUT
+    dataset: CocoDataset,
+    model: ModelConfig,
+    workers: int,
+    timeout: float | None = WORKER_TIMEOUT,
+    share: tuple[int, int] = (0, 1),
 ) -> DataLoader[Batch]:
-    """Load every picture with its targets, one a batch, in the file's order, at the model's test size.
+    """Load every picture of a share with its targets, one a batch, in the file's order, at the model's test size.
 
     No batch in `timeout` s is an error.
     """
     view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
     samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return build_loader(_batches(samples, model), _InOrder(len(dataset)), workers, timeout)
+    return build_loader(_batches(samples, model), _InOrder(len(dataset), share), workers, timeout)
 
 
-def build_view_loader(dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int) -> DataLoader[Views]:
-    """Load the views of every picture, one picture at a time, in the file's order."""
+def build_view_loader(
+    dataset: CocoDataset, model: ModelConfig, tta: TTA, workers: int, share: tuple[int, int] = (0, 1)
+) -> DataLoader[Views]:
+    """Load the views of every picture of a share, one picture at a time, in the file's order."""
     maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
-    return build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset)), workers)
+    return build_loader(partial(_make_views, ViewDataset(dataset, maker)), _InOrder(len(dataset), share), workers)
 
 
 def steps_per_epoch(dataset: CocoDataset, data: DataConfig) -> int:
@@ -155,14 +164,14 @@ def _make_views(dataset: ViewDataset, keys: list[Key]) -> Made[Views]:
 
 
 class _InOrder(Sampler[list[Key]]):
-    def __init__(self, num_images: int) -> None:
-        self._num_images = num_images
+    def __init__(self, num_images: int, share: tuple[int, int]) -> None:
+        self._indices = range(share[0], num_images, share[1])
 
     def __len__(self) -> int:
-        return self._num_images
+        return len(self._indices)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return ([(0, index)] for index in range(self._num_images))
+        return ([(0, index)] for index in self._indices)
 
 
 def _build_plan(dataset: CocoDataset, data: DataConfig, seed: int) -> BatchPlan:

@@ -1,5 +1,6 @@
 """Batches from processes that read ahead: errors arrive in one line, deaths and hangs too."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -52,12 +53,19 @@ def build_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_group if workers else None,
         generator=torch.Generator(),  # else making an iterator would draw from the global one
         timeout=(timeout or 0) if workers else 0,
     )
     loader.on_drop = on_drop
     loader.watch = WorkerWatch(timeout)
     return loader
+
+
+def _leave_group(_worker: int) -> None:
+    """Let a signal to a process and all that it started, as torchrun and a terminal send it, not end its readers."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 class _Caught(Dataset[Made[_T] | DataError]):

@@ -1,7 +1,7 @@
 """A model and a data set -> results and scores."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,14 +10,14 @@ import torch
 
 from panet.data.coco import CocoDataset
 from panet.errors import DataError
-from panet.evaluate.coco import KINDS, score
+from panet.evaluate.coco import KINDS, Scores, score
 from panet.evaluate.results import coco_results
 from panet.model.detections import to_image
 from panet.model.panet import PANet
 from panet.model.views import detect_views
 from panet.structures import TTA, Batch, Detections, LabelMap, Size, Views
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "Predicted", "evaluate", "predict_all", "score_all"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,21 @@ class Evaluation:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What a model found in the pictures of a loader.
+
+    Args:
+        results: COCO results of each picture, in the loader's order.
+        kinds: of `evaluate.coco.KINDS`, what they can be scored by.
+        seconds: reading and predicting took.
+    """
+
+    results: list[list[dict[str, Any]]]
+    kinds: tuple[str, ...]
+    seconds: float
+
+
 def evaluate(
     model: PANet,
     loader: Iterable[Batch | Views],
@@ -49,9 +64,7 @@ def evaluate(
     score_threshold: float = 0.0,
     tta: TTA | None = None,
 ) -> Evaluation:
-    """Predict every picture of a loader and score the results; the model's mode and limits are as before afterwards.
-
-    Masks become RLE one at a time: memory does not grow with the data set's masks.
+    """Predict every picture of a loader and score the results: `predict_all`, then `score_all`.
 
     Args:
         model: on the device that it shall run on.
@@ -66,24 +79,55 @@ def evaluate(
     Raises:
         DataError: the loader is empty, or the ground truth cannot be used.
     """
-    results: list[dict[str, Any]] = []
-    num_images, has_masks = 0, True
+    predicted = predict_all(model, loader, label_map or dataset.label_map, max_dets, progress, tta)
+    scores = score_all(dataset, predicted.results, predicted.kinds, max_dets, score_threshold)
+    results = [result for found in predicted.results for result in found]
+    return Evaluation(scores.metrics, scores.per_class, results, len(predicted.results), predicted.seconds)
+
+
+def predict_all(
+    model: PANet,
+    loader: Iterable[Batch | Views],
+    label_map: LabelMap,
+    max_dets: int,
+    progress: Callable[[int], None] | None = None,
+    tta: TTA | None = None,
+) -> Predicted:
+    """Predict every picture of a loader; the model's mode and limits are as before afterwards.
+
+    Masks become RLE one at a time: memory does not grow with the data set's masks.
+    """
+    results: list[list[dict[str, Any]]] = []
+    has_masks = True
     start = time.perf_counter()
     with _evaluating(model, max_dets), _suppressing(model, tta):
         for batch in loader:
             found = list(_predict(model, batch))
             for image_id, size, detections in found:
                 has_masks = detections.mask_grids is not None
-                results += coco_results(detections, image_id, size, label_map or dataset.label_map)
-            num_images += len(found)
+                results.append(coco_results(detections, image_id, size, label_map))
             if progress is not None:
                 progress(len(found))
-    seconds = time.perf_counter() - start
-    if not num_images:
-        raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
     kinds = tuple(KINDS) if has_masks else ("bbox",)
-    scores = score(dataset.document, results, kinds, max_dets, score_threshold)
-    return Evaluation(scores.metrics, scores.per_class, results, num_images, seconds)
+    return Predicted(results, kinds, time.perf_counter() - start)
+
+
+def score_all(
+    dataset: CocoDataset,
+    results: Sequence[Sequence[Mapping[str, Any]]],
+    kinds: Sequence[str],
+    max_dets: int,
+    score_threshold: float = 0.0,
+) -> Scores:
+    """Score the results of all pictures of a data set.
+
+    Raises:
+        DataError: there are no pictures, or the ground truth cannot be used.
+    """
+    if not results:
+        raise DataError(f"{dataset.path}: no pictures: there is nothing to score")
+    every = [result for found in results for result in found]
+    return score(dataset.document, every, kinds, max_dets, score_threshold)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from panet.model.panet import PANet
 from panet.model.pretrained import load_backbone_weights
 from panet.model.proposals import ProposalRule
 from panet.model.rpn import RPNHead
+from panet.model.sync_norm import synchronise_norms
 from panet.model.top_down import TopDownPath
 from panet.ops.anchors import cell_anchors, legacy_cell_anchors
 
@@ -55,6 +56,8 @@ def _assemble(config: ModelConfig) -> PANet:
         frozen_stages=config.backbone.frozen_stages,
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
+    if config.backbone.norm == "sync_batch":
+        synchronise_norms(backbone.body)
     channels = config.neck.channels
     neck_norm = norm_factory(_neck_norm(config), config.norm_groups)
     bottom_up = BottomUpPath(

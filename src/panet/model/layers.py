@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from panet.model.sync_norm import SyncBatchNorm
+
 __all__ = ["ConvBlock", "LinearBlock", "NormFactory", "gaussian_fill", "msra_fill", "norm_factory", "xavier_fill"]
 
 NormFactory: TypeAlias = Callable[[int], nn.Module] | None
@@ -19,7 +21,7 @@ def norm_factory(kind: Literal["none", "group", "batch", "sync_batch"], groups: 
         "none": None,
         "group": partial(nn.GroupNorm, groups),
         "batch": nn.BatchNorm2d,
-        "sync_batch": nn.SyncBatchNorm,
+        "sync_batch": SyncBatchNorm,
     }
     return factories[kind]
 

@@ -1,6 +1,6 @@
 """Pictures in, a folder of predictions out: overlays with names of their own, and one COCO document."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,9 @@ from panet.data.images import list_images, open_picture, printable
 from panet.errors import DataError
 from panet.ops import rle
 from panet.ops.rle import MAX_PIXELS
-from panet.predict.result import Result
 from panet.structures import LabelMap
 
-__all__ = ["PredictionFolder", "list_sources", "prepare_folder"]
+__all__ = ["coco_document", "list_sources", "overlay_names", "prepare_folder"]
 
 
 def list_sources(sources: Sequence[str | Path], most: int = MAX_PIXELS) -> list[Path]:
@@ -59,49 +58,39 @@ def prepare_folder(folder: Path, overwrite: bool) -> None:
         raise DataError(f"{name}: cannot be written to: {error.strerror}: choose another --output") from error
 
 
-class PredictionFolder:
-    """Collects results: overlays are written at once, the rest is in `document`."""
-
-    def __init__(self, folder: Path, label_map: LabelMap) -> None:
-        """Take an existing folder and the model's classes."""
-        self._folder = folder
-        self._label_map = label_map
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-        self._taken: set[str] = set()
-
-    def add(self, name: str, result: Result, overlay: bool) -> Path | None:
-        """Take a picture's name and result; give the overlay's path, if one is wanted: `<stem>.png`, `<stem>-2.png` ...
-
-        Raises:
-            DataError: the overlay cannot be written.
-        """
-        number = len(self._images) + 1
-        height, width = result.size
-        self._images.append({"id": number, "file_name": name, "height": height, "width": width})
-        for found in result.to_coco(number):
-            area = rle.area(found["segmentation"]) if "segmentation" in found else found["bbox"][2] * found["bbox"][3]
-            self._annotations.append({"id": len(self._annotations) + 1, **found, "area": area, "iscrowd": 0})
-        if not overlay:
-            return None
-        place = self._folder / self._free_name(Path(name).stem)
-        result.save(place)
-        return place
-
-    def _free_name(self, stem: str) -> str:
+def overlay_names(names: Sequence[str]) -> list[str]:
+    """Give each picture's overlay a file name of its own: `<stem>.png`, `<stem>-2.png` ..."""
+    taken: set[str] = set()
+    chosen: list[str] = []
+    for stem in (Path(name).stem for name in names):
         name, number = f"{stem}.png", 1
-        while name.lower() in self._taken:  # some file systems do not tell case apart
+        while name.lower() in taken:  # some file systems do not tell case apart
             number += 1
             name = f"{stem}-{number}.png"
-        self._taken.add(name.lower())
-        return name
+        taken.add(name.lower())
+        chosen.append(name)
+    return chosen
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """The COCO document of all results: images, annotations with scores, categories with the model's own ids."""
-        pairs = zip(self._label_map.category_ids, self._label_map.names, strict=True)
-        return {
-            "images": self._images,
-            "annotations": self._annotations,
-            "categories": [{"id": number, "name": name} for number, name in pairs],
-        }
+
+def coco_document(records: Iterable[Mapping[str, Any]], label_map: LabelMap) -> dict[str, Any]:
+    """Give the COCO document of all records: images, annotations with scores, categories with the model's own ids.
+
+    Args:
+        records: of `predict.partial.record_of`, in the order of the pictures.
+        label_map: the model's classes.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, record in enumerate(records, start=1):
+        height, width = record["size"]
+        images.append({"id": number, "file_name": record["name"], "height": height, "width": width})
+        for found in record["found"]:
+            area = rle.area(found["segmentation"]) if "segmentation" in found else found["bbox"][2] * found["bbox"][3]
+            identity = {"id": len(annotations) + 1, "image_id": number}
+            annotations.append({**found, **identity, "area": area, "iscrowd": 0})
+    pairs = zip(label_map.category_ids, label_map.names, strict=True)
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in pairs],
+    }

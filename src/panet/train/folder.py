@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _CONFIG = "config.yaml"
+_ENVIRONMENT = "environment.json"
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
 _BITS = ("cpu", "threads", "cuda")  # of the environment; packages apart
 # What does not change what a step computes, or may have moved. A strict run goes on past a picture that rots: skip.
@@ -142,8 +144,8 @@ def check_outside(folder: Path, root: Path) -> None:
         )
 
 
-def check_same(folder: Path, new: Config) -> None:
-    """Refuse to go on with other settings than a run's own.
+def check_same(folder: Path, new: Config, num_ranks: int = 1) -> None:
+    """Refuse to go on with other settings than a run's own, or with another number of processes.
 
     Raises:
         ConfigError: names the settings that differ, with both values.
@@ -153,11 +155,27 @@ def check_same(folder: Path, new: Config) -> None:
         listed = "; ".join(f"{key} was {old}, is {now}" for key, (old, now) in list(found.items())[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise ConfigError(f"{folder}: cannot be resumed with other settings: {listed}{more}; start a new run instead")
+    begun_by = _read_environment(folder).get("processes", 1)
+    if begun_by != num_ranks:
+        raise ConfigError(
+            f"{folder}: was begun by {begun_by} processes and cannot be resumed by {num_ranks}: a step would see other "
+            f"pictures; start {begun_by}"
+        )
 
 
-def write_facts(folder: Path, config: Config, label_map: LabelMap) -> None:
+def _read_environment(folder: Path) -> dict[str, Any]:
+    """Give what a run wrote about its machine; nothing if that is lost."""
+    try:
+        content = json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_facts(folder: Path, config: Config, label_map: LabelMap, num_ranks: int = 1) -> None:
     """Write config.yaml, environment.json and label_map.json; the first comes last, it makes the folder a run."""
-    (folder / "environment.json").write_text(json.dumps(_environment(), indent=2) + "\n", encoding="utf-8")
+    facts = _environment() | {"processes": num_ranks}
+    (folder / _ENVIRONMENT).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     labels = json.dumps(asdict(label_map), indent=2, ensure_ascii=False)
     (folder / "label_map.json").write_text(labels + "\n", encoding="utf-8")
     (folder / _CONFIG).write_text(to_yaml(config), encoding="utf-8")
@@ -165,13 +183,10 @@ def write_facts(folder: Path, config: Config, label_map: LabelMap) -> None:
 
 def tell_changes(folder: Path) -> list[str]:
     """Tell, in a line, what is not as where the run began and may change the last bits of what it computes."""
-    try:
-        then = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
+    then = _read_environment(folder)
     now = {name: value for name, value in _environment().items() if name in _BITS}
     changes = [f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value]
-    versions = then.get("packages", {})
+    versions: dict[str, str] = then.get("packages", {})
     changes += [
         f"{name} {versions[name]}, now {version}"
         for name, version in _versions().items()

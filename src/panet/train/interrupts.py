@@ -17,10 +17,16 @@ class Interrupts:
 
     In `held()` the first signal waits for its end; a second one does not. Whatever ends the block early leaves `torn`
     true: what it changes may be half changed.
+
+    Args:
+        shared: there are several processes, which must stop after the same step. A signal is only noted, in `received`;
+            it raises at the end of `held()` once `agree` says that all know of it, or where `heed` is called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: bool = False) -> None:
         self.torn = False
+        self.received: int | None = None
+        self._shared = shared
         self._held = False
         self._waiting: int | None = None
         self._previous: dict[int, Any] = {}
@@ -50,7 +56,20 @@ class Interrupts:
         if self._waiting is not None:
             _raise(self._waiting)
 
+    def agree(self, number: int | None) -> None:
+        """Let the end of `held()` raise for a signal that one of the processes has received."""
+        if self._shared:
+            self._waiting = number
+
+    def heed(self) -> None:
+        """Raise for a signal that has been noted: at a place where one process may leave."""
+        if self.received is not None:
+            _raise(self.received)
+
     def _receive(self, number: int, _frame: FrameType | None) -> None:
+        if self._shared:  # torchrun and a cluster may both send one: neither is a second thought
+            self.received = self.received or number
+            return
         if self._held and self._waiting is None:
             self._waiting = number
             return

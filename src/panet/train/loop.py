@@ -8,20 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from panet.data.dataset import sample_generator
-from panet.errors import DataError, DivergedError, PANetError, ResourceError
+from panet.errors import DataError, DivergedError, PANetError, PeerError, ResourceError
 from panet.structures import Batch
+from panet.train.distributed import ALONE, Ranks, gradients_shared
 from panet.train.divergence import Watch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
 from panet.train.memory import OutOfMemory
 from panet.train.run import Run, StepRecord
 
-__all__ = ["Judge", "Plan", "backpropagate", "train"]
+__all__ = ["Agree", "Judge", "Plan", "backpropagate", "train"]
 
 Judge = Callable[[nn.Module], Mapping[str, float]]
 """A model -> its scores on the validation pictures, "mask/AP", "box/AP", and its losses there, "loss/..."."""
 
-_OBJECTIVE = -2  # marks the objective's draws; samples have indices from 0, the order of an epoch has -1
+Agree = Callable[[Mapping[str, float], DivergedError | None], dict[str, float]]
+"""The mean losses of a rank, and what forbids the step there -> the mean losses of all; raises what forbids it."""
+
+_OBJECTIVE = -2  # and below: the objective's draws, a number for each of a step's batches; samples have indices from 0
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Plan:
         num_steps: optimizer updates in all.
         steps_per_check: updates between evaluations; there is one at the end in any case.
         seed: of the objective's draws.
-        accumulate: batches a step.
+        accumulate: batches a step, of each process.
         mixed_precision: run the forward pass in bf16 where that is safe.
         patience: end after so many evaluations without a better score; None: never.
     """
@@ -48,17 +52,26 @@ class Plan:
 
 
 def train(
-    objective: nn.Module, batches: Iterable[Batch], learner: Learner, plan: Plan, run: Run, judge: Judge | None = None
+    objective: nn.Module,
+    batches: Iterable[Batch],
+    learner: Learner,
+    plan: Plan,
+    run: Run,
+    judge: Judge | None = None,
+    ranks: Ranks = ALONE,
+    interrupts: Interrupts | None = None,
 ) -> None:
     """Run the steps that `run` has not done yet.
 
     Args:
-        objective: (Batch, torch.Generator) -> named scalar losses.
+        objective: (Batch, torch.Generator) -> named scalar losses; wrapped by `ranks`.
         batches: `plan.accumulate` of them for each step that is left.
         learner: of the objective's model.
         plan: how long, and how.
         run: where records, weights and checkpoints go; it knows the last step done.
         judge: scores the model; None: there are no validation pictures, the last weights are the best.
+        ranks: the processes that train together; all take the same steps.
+        interrupts: what a judge of several processes heeds.
 
     Raises:
         DivergedError: a loss or a gradient is not finite; the state is that of the step before, and has been saved
@@ -67,11 +80,12 @@ def train(
         ResourceError: memory ran out in a step; or no batch comes any more, then the run has been saved.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
             run has been saved.
+        PeerError: another rank failed, and says why.
     """
     objective.train()
     stream = iter(batches)
-    watch = Watch(objective, learner, run)
-    with Interrupts() as interrupts:
+    watch = Watch(objective, learner, run, ranks)
+    with interrupts or Interrupts() as interrupts:
         try:
             _check_if_due(learner, plan, run, judge)
             for step in range(run.standing.step + 1, plan.num_steps + 1):
@@ -80,46 +94,93 @@ def train(
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
                 with interrupts.held(), OutOfMemory(step, micro_batches):
-                    run.record(_take_step(step, objective, micro_batches, learner, plan, watch))
+                    run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts, watch))
                 _check_if_due(learner, plan, run, judge)
             run.finish(learner)
-        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError) as error:
+        except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError, PeerError) as error:
             if not interrupts.torn:
                 run.save(learner, must=not isinstance(error, PANetError))
+            if isinstance(error, KeyboardInterrupt | SystemExit):  # of all ranks: let the first one finish saving
+                ranks.wait()
             raise
 
 
 def _take_step(
-    step: int, objective: nn.Module, micro_batches: Sequence[Batch], learner: Learner, plan: Plan, watch: Watch
+    step: int,
+    objective: nn.Module,
+    micro_batches: Sequence[Batch],
+    learner: Learner,
+    plan: Plan,
+    ranks: Ranks,
+    interrupts: Interrupts,
+    watch: Watch,
 ) -> StepRecord:
-    attempt = partial(backpropagate, step, objective, micro_batches, learner, plan)
+    """Take a step over the batches of all ranks: batch i of rank r is number i * size + r of it."""
+
+    def agree(means: Mapping[str, float], problem: DivergedError | None) -> dict[str, float]:
+        agreed, stop = ranks.agree(means, problem, interrupts.received)
+        interrupts.agree(stop)
+        return agreed
+
+    attempt = partial(backpropagate, step, objective, micro_batches, learner, plan, (ranks.rank, ranks.size), agree)
     with watch.over(step, micro_batches, attempt):
-        losses = attempt()
-        watch.check_statistics()
-        rate, grad_norm = learner.update(step)
-    return StepRecord(step, losses, rate, grad_norm)
+        means = attempt()
+        ranks.average_statistics(learner.model)
+        rate, grad_norm = _update(step, learner, ranks, watch)
+    return StepRecord(step, means, rate, grad_norm)
 
 
 def backpropagate(
-    step: int, objective: nn.Module, micro_batches: Sequence[Batch], learner: Learner, plan: Plan
+    step: int,
+    objective: nn.Module,
+    micro_batches: Sequence[Batch],
+    learner: Learner,
+    plan: Plan,
+    share: tuple[int, int],
+    agree: Agree,
 ) -> dict[str, float]:
     """Set the gradients of a step, as they are in its first attempt and in every other; give the mean losses.
 
+    Args:
+        step: 1, 2, ...
+        objective: (Batch, torch.Generator) -> named scalar losses.
+        micro_batches: of this rank.
+        learner: of the objective's model.
+        plan: of the run.
+        share: this rank, and how many there are.
+        agree: called before the last gradients.
+
     Raises:
-        DivergedError: a loss is not finite.
+        DivergedError: by `agree`.
     """
-    generator = sample_generator(plan.seed, step, _OBJECTIVE)
     learner.optimizer.zero_grad(set_to_none=True)
-    sums: dict[str, float] = {}
-    for batch in micro_batches:
-        with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.mixed_precision):
-            losses: dict[str, Tensor] = objective(batch, generator)
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        if not torch.isfinite(total):  # one device sync a step; a silent NaN costs the run
-            raise DivergedError("a loss is not finite")
-        (total / len(micro_batches)).backward()  # type: ignore[no-untyped-call]
-        sums = {name: sums.get(name, 0.0) + float(loss.detach()) for name, loss in losses.items()}
-    return {name: value / len(micro_batches) for name, value in sums.items()}
+    count, (rank, num_ranks) = len(micro_batches), share
+    means: dict[str, float] = {}
+    problem: DivergedError | None = None
+    for i, batch in enumerate(micro_batches):
+        generator = sample_generator(plan.seed, step, _OBJECTIVE - (i * num_ranks + rank))
+        with gradients_shared(objective, wanted=i == count - 1):
+            with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.mixed_precision):
+                losses: dict[str, Tensor] = objective(batch, generator)
+            total = torch.stack([loss.float() for loss in losses.values()]).sum()
+            if not torch.isfinite(total):  # one device sync a step; a silent NaN costs the run
+                problem = problem or DivergedError("a loss is not finite")
+            means = {name: means.get(name, 0.0) + float(loss.detach()) / count for name, loss in losses.items()}
+            if i == count - 1:
+                means = agree(means, problem)
+            (total / count).backward()  # type: ignore[no-untyped-call]
+    return means
+
+
+def _update(step: int, learner: Learner, ranks: Ranks, watch: Watch) -> tuple[float, float]:
+    """Take the step; of what all ranks see alike, the first speaks."""
+    try:
+        watch.check_statistics()
+        return learner.update(step)
+    except DivergedError as error:
+        if ranks.is_first:
+            raise
+        raise PeerError("", error.exit_code) from error
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:

@@ -58,7 +58,10 @@ def rehearse(objective: nn.Module, batch: Batch, device: torch.device, mixed_pre
         if not all(map(math.isfinite, values.values())):
             listed = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
             pictures = ", ".join(map(repr, batch.image_ids))
-            raise DivergedError(f"before the first step, {name}: a loss is not finite ({listed}) on images {pictures}")
+            raise DivergedError(
+                f"before the first step, {name}: a loss is not finite ({listed}) on images {pictures}: "
+                "start from other weights, or look at these pictures"
+            )
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
         end = _now(device)
     return Rehearsal(middle - start, end - middle, peak_memory(device))

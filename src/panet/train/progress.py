@@ -50,6 +50,11 @@ class TrainingDisplay:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    @property
+    def is_seen(self) -> bool:
+        """Tell whether the console prints."""
+        return not self._console.quiet
+
     def show_step(self, step: int, losses: Mapping[str, float], learning_rate: float) -> None:
         """Show that a step is done."""
         for name, loss in losses.items():

@@ -15,6 +15,7 @@ from panet.config import ModelConfig
 from panet.errors import CheckpointError
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
+from panet.train.distributed import ALONE, Ranks
 from panet.train.journal import Journal
 from panet.train.learner import Learner
 from panet.train.sums import Sums
@@ -66,6 +67,7 @@ class Run:
             it had to be made anew.
         save_seconds: between checkpoints where no evaluation comes.
         clock: seconds that never go back.
+        ranks: the processes that train together; the first one writes, the others keep count.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Run:
         claim: Callable[[], bool] = lambda: False,
         save_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.folder = folder
         self.standing = Standing()
@@ -99,7 +102,10 @@ class Run:
         self._save_seconds = save_seconds
         self._clock = clock
         self._last_save = clock()
-        (folder / "weights").mkdir(exist_ok=True)
+        self._ranks = ranks
+        self._writes = ranks.is_first
+        if self._writes:
+            (folder / "weights").mkdir(exist_ok=True)
 
     def start(self, learner: Learner) -> None:
         """Go on from the newest checkpoint, or write the first one; forget what was logged after it.
@@ -107,18 +113,33 @@ class Run:
         Raises:
             CheckpointError: all checkpoints are damaged, or of another model; or nothing can be written.
         """
+        tensors: dict[str, Tensor] = {}
+        with self._ranks.together():
+            if self._writes:
+                tensors = self._open()
+        self._share_standing()
+        tensors = self._ranks.share_tensors(tensors)
+        with self._ranks.together():
+            if tensors:
+                learner.load_tensors(tensors)
+            elif self._writes:
+                self._checkpoints.save(self.standing, learner.tensors())
+        if self._writes:
+            self._journal.rewind(self.standing)
+            self._open_board()
+
+    def _open(self) -> dict[str, Tensor]:
+        """Clear what a crash left, and give what the newest checkpoint holds."""
         for place in (self.folder, self.folder / "weights", self.folder / "checkpoint"):
             clear_parts(place)
         self._sums.read()
         self.standing, tensors, problems = self._checkpoints.load()
         for problem in problems:
             self.note(f"{problem}; going on from step {self.standing.step}")
-        if tensors:
-            learner.load_tensors(tensors)
-        else:
-            self._checkpoints.save(self.standing, learner.tensors())
-        self._journal.rewind(self.standing)
-        self._open_board()
+        return tensors
+
+    def _share_standing(self) -> None:
+        self.standing = Standing.model_validate(self._ranks.share(self.standing.model_dump))
 
     def close(self) -> None:
         if self._board is not None:
@@ -154,7 +175,7 @@ class Run:
         update: dict[str, Any] = {"checked_step": step}
         if better:
             update |= {"best_step": step, "best_score": None if math.isnan(score) else score, "num_worse": 0}
-            self._best = step, _copied(learner.judged.state_dict())
+            self._best = (step, _copied(learner.judged.state_dict())) if self._writes else None
         else:
             update |= {"num_worse": self.standing.num_worse + 1}
         if metrics is not None:
@@ -163,6 +184,7 @@ class Run:
             self._write({"metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()}})
         self.standing = self.standing.model_copy(update=update)
         self.save(learner, must=False)
+        self._share_standing()
 
     def save(self, learner: Learner, must: bool = True) -> None:
         """Write the last weights, and what is needed to go on from here.
@@ -174,6 +196,8 @@ class Run:
         Raises:
             CheckpointError: it must be, and cannot; or a weight is not finite.
         """
+        if not self._writes:
+            return
         self._hold_folder()
         self._last_save = self._clock()
         try:
@@ -205,7 +229,7 @@ class Run:
 
     def _hold_folder(self) -> None:
         """See that the folder is there; what was in it when it was removed is gone."""
-        if not self._claim():
+        if not self._writes or not self._claim():
             return
         (self.folder / "weights").mkdir(exist_ok=True)
         if self._best is None:  # the next that is scored will be the best
@@ -220,6 +244,8 @@ class Run:
         self._sums.note(path, save_model(path, state, self._config, self._label_map, notes=notes))
 
     def _write(self, content: Mapping[str, Any]) -> None:
+        if not self._writes:
+            return
         self._hold_folder()
         step = self.standing.step
         line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), **content}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from panet.errors import DivergedError
+from panet.errors import DivergedError, PeerError
 from panet.structures import Batch
 from panet.train.learner import Learner
 
@@ -85,11 +85,15 @@ def trace(objective: nn.Module, learner: Learner, attempt: Callable[[], object])
             norm = learner.gradient_norm()
             learner.check_norm(norm)
             eye.look_at_statistics()
-        except DivergedError:
-            if eye.first is None:  # a sum of what is finite
+        except (DivergedError, PeerError):
+            if eye.first is None and (norm is not None or _has_overflown(eye.losses)):  # a sum of what is finite
                 kind, name, shape = _overflow(learner, norm)
                 eye.first = Finding(kind=kind, name=name, shape=shape, num_nan=0, num_infinite=0, after=eye.last)
     return Trace(eye.first, tuple(eye.losses), norm)
+
+
+def _has_overflown(losses: Sequence[Mapping[str, float]]) -> bool:
+    return any(sum(each.values()) > torch.finfo(torch.float32).max for each in losses)
 
 
 def _overflow(learner: Learner, norm: float | None) -> tuple[Kind, str, tuple[int, ...]]:

@@ -18,6 +18,7 @@ from panet.config import (
 )
 from panet.errors import ConfigError
 from panet.model.build import build_model
+from panet.model.sync_norm import SyncBatchNorm
 from panet.objective.build import build_objective
 
 
@@ -67,7 +68,7 @@ NORMS = {
     "none": (),
     "group": (nn.GroupNorm,),
     "batch": (nn.BatchNorm1d, nn.BatchNorm2d),
-    "sync_batch": (nn.SyncBatchNorm,),
+    "sync_batch": (SyncBatchNorm,),
 }
 
 

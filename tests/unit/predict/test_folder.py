@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from panet.errors import DataError
-from panet.predict.folder import PredictionFolder, list_sources, prepare_folder
+from panet.predict.folder import coco_document, list_sources, overlay_names, prepare_folder
+from panet.predict.partial import record_of
 from panet.predict.result import Result
 from panet.structures import Detections, LabelMap
 
@@ -71,19 +72,13 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path: Path, monkeypa
         prepare_folder(tmp_path / "out", overwrite=False)
 
 
-def test_overlays_of_one_stem_get_names_of_their_own(tmp_path: Path) -> None:
-    folder = PredictionFolder(tmp_path, LABELS)
-    names = ["a.png", "sub/A.jpg", "a-2.png", "a.tif"]
-    overlays = [folder.add(name, make_result(), overlay=True) for name in names]
-    assert [overlay.name for overlay in overlays if overlay] == ["a.png", "A-2.png", "a-2-2.png", "a-3.png"]
-    assert sorted(os.listdir(tmp_path)) == sorted(overlay.name for overlay in overlays if overlay)
+def test_overlays_of_one_stem_get_names_of_their_own() -> None:
+    assert overlay_names(["a.png", "sub/A.jpg", "a-2.png", "a.tif"]) == ["a.png", "A-2.png", "a-2-2.png", "a-3.png"]
 
 
-def test_the_document_is_coco_ground_truth_with_scores(tmp_path: Path) -> None:
-    folder = PredictionFolder(tmp_path, LABELS)
-    assert folder.add("a.png", make_result(), overlay=False) is None
-    folder.add("b.png", make_result(masks=False), overlay=False)
-    document = folder.document
+def test_the_document_is_coco_ground_truth_with_scores() -> None:
+    records = [record_of("a.png", make_result()), record_of("b.png", make_result(masks=False))]
+    document = coco_document(records, LABELS)
     assert document["images"] == [
         {"id": 1, "file_name": "a.png", "height": 10, "width": 20},
         {"id": 2, "file_name": "b.png", "height": 10, "width": 20},
@@ -95,4 +90,3 @@ def test_the_document_is_coco_ground_truth_with_scores(tmp_path: Path) -> None:
     plain = {"category_id": 90, "bbox": [1, 1, 2, 3], "area": 6, "iscrowd": 0}
     assert first == {"id": 1, "image_id": 1, **plain}
     assert second == {"id": 2, "image_id": 2, **plain}
-    assert os.listdir(tmp_path) == []

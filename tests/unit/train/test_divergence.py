@@ -82,10 +82,12 @@ def test_the_report_has_all_of_it(fakes, run_folder: Path) -> None:
     assert json.loads(text)["batches"][1]["losses"]["mask"] == "NaN"  # not the word of Python, which JSON has not
 
 
-def test_a_batch_that_the_step_did_not_come_to_has_no_losses(fakes, run_folder: Path) -> None:
+def test_of_several_batches_the_one_whose_loss_it_is_is_named(fakes, run_folder: Path) -> None:
     message, _ = diverge(fakes, run_folder, poison(fakes, 7), accumulate=2)
-    assert "on images 7 7.png;" in message
-    assert [bool(batch.losses) for batch in read_divergence(run_folder).batches] == [True, False]
+    assert "mask nan on images 7 7.png;" in message
+    report = read_divergence(run_folder)
+    assert [math.isnan(batch.losses["mask"]) for batch in report.batches] == [True, False]
+    assert (report.rank, report.num_ranks) == (0, 1)
 
 
 def test_gradients_that_are_not_finite_have_a_norm_in_the_report(fakes, run_folder: Path) -> None:

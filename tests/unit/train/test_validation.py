@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from panet.data.dataset import sample_generator
-from panet.train.validation import validation_losses
+from panet.train.distributed import Ranks
+from panet.train.validation import losses_by_batch, mean_losses
 
 CPU = torch.device("cpu")
+
+
+def validation_losses(objective, batches, device: torch.device, seed: int) -> dict[str, float]:
+    return mean_losses(losses_by_batch(objective, batches, device, seed))
 
 
 def test_the_means_of_all_batches_and_their_sum_are_given(fakes) -> None:
@@ -38,3 +43,11 @@ def test_weights_buffers_gradients_and_modes_stay(fakes) -> None:
     assert not objective.model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in objective.state_dict().items())
     assert all(parameter.grad is None for parameter in objective.parameters())
+
+
+def test_a_batch_has_the_same_losses_whichever_rank_has_it(fakes) -> None:
+    objective = fakes.objective()
+    batches = list(itertools.islice(fakes.batches(), 3))
+    whole = losses_by_batch(objective, batches, CPU, 1)
+    shares = [losses_by_batch(objective, batches[rank::2], CPU, 1, Ranks(rank, 2)) for rank in (0, 1)]
+    assert whole == [shares[0][0], shares[1][0], shares[0][1]]
