@@ -53,12 +53,14 @@ class Foreseen:
 
     Args:
         extremes: pictures of the costliest batches.
+        device: that it trains on.
         room: that there is for it.
         model: without values.
         parts: bytes it takes, of the largest batch.
     """
 
     extremes: Extremes
+    device: torch.device
     room: Room | None
     model: PANet
     parts: Mapping[str, int]
@@ -82,7 +84,7 @@ def foresee(config: Config, training: CocoDataset, device: torch.device, ranks: 
     """
     extremes, model = build_extremes(training, config.data), meta_model(config.model).train()
     parts = estimate_memory(model, config, *largest_batch(extremes))
-    foreseen = Foreseen(extremes, _find_room(device, ranks), model, parts)
+    foreseen = Foreseen(extremes, device, _find_room(device, ranks), model, parts)
     _check(foreseen, current_memory(device) + sum(parts.values()), foreseen.activations, config)
     return foreseen
 
@@ -93,7 +95,6 @@ def preflight(
     training: CocoDataset,
     validation: CocoDataset | None,
     model: PANet,
-    device: torch.device,
     foreseen: Foreseen,
     ranks: Ranks,
 ) -> None:
@@ -105,8 +106,7 @@ def preflight(
         console: shows it.
         config: of the run.
         training, validation: the data set's parts; without validation, nothing is evaluated.
-        model: on the device.
-        device: of the training.
+        model: on the device that it trains on.
         foreseen: of the run.
         ranks: the processes that train together; each of them runs the batches.
 
@@ -114,7 +114,7 @@ def preflight(
         ResourceError: the run cannot fit into memory; names the setting to change.
         DivergedError: a loss is not finite before the first step.
     """
-    objective = build_objective(model, config.objective, config.model.rpn)
+    objective, device = build_objective(model, config.objective, config.model.rpn), foreseen.device
     start = time.perf_counter()
     batches = _batches(training, config, foreseen.extremes)
     loading = (time.perf_counter() - start) / sum(map(len, batches.values()))

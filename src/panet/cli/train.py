@@ -74,15 +74,9 @@ def train(
             rehearsed = preflight is True
             run_training(settings, lambda: folder, runs=folder, resume=True, rehearsed=rehearsed, ranks=ranks)
         else:
-            run_training(
-                settings,
-                partial(create_folder, output_root, name, overwrite),
-                runs=output_root,
-                init=init,
-                reset_head=reset_head,
-                rehearsed=preflight is not False,
-                ranks=ranks,
-            )
+            make, rehearsed = partial(create_folder, output_root, name, overwrite), preflight is not False
+            start = partial(run_training, settings, make, runs=output_root, init=init, reset_head=reset_head)
+            start(rehearsed=rehearsed, ranks=ranks)
 
 
 def _run_to_resume(source: Path | None, runs: Path) -> Path:

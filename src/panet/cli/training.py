@@ -100,15 +100,12 @@ def run_training(
             lines += tell_changes(folder) if resume and ranks.is_first else []
             model = model.to(device)
             if foreseen is not None:
-                validation = splits.val if judged else None
-                preflight(console, config, splits.train, validation, model, device, foreseen, ranks)
+                preflight(console, config, splits.train, splits.val if judged else None, model, foreseen, ranks)
             if ranks.is_first:
                 if not resume:
                     write_facts(folder, config, splits.train.label_map, ranks.size)
                 write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
-        lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
-        warning = None if start is not None or resume else warn_of_random_backbone(config)
-        _print(console, *lines, *([warning] if warning else []))
+        _print(console, *lines, *_describe(model, config, splits, start is None and not resume))
         try:
             _fit(console, config, splits, model, device, lock, judged, ranks)
         except (KeyboardInterrupt, SystemExit):
@@ -116,6 +113,12 @@ def run_training(
             _print(console, f"interrupted; go on with: {command} train {printable(folder)} --resume")
             raise
         _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
+
+
+def _describe(model: PANet, config: Config, splits: Splits, starts_anew: bool) -> list[str]:
+    warning = warn_of_random_backbone(config) if starts_anew else None
+    parts = [describe_data("train", splits.train), describe_data("val", splits.val)]
+    return [describe_model(model, config), *parts, *([warning] if warning else [])]
 
 
 def _open_run(stack: contextlib.ExitStack, folder: Path, config: Config, resume: bool, ranks: Ranks) -> RunLock:

@@ -133,11 +133,6 @@ class Watch:
                 raise
             raise DivergedError(line) from error
 
-    def check_statistics(self) -> None:
-        """See that the running statistics are finite; DivergedError if not."""
-        if not all(bool(torch.isfinite(buffer).all()) for buffer in self._statistics if buffer.is_floating_point()):
-            raise DivergedError("running statistics of a batch norm are not finite")
-
     def _put_back(self, before: Sequence[Tensor]) -> None:
         with torch.no_grad():
             for buffer, old in zip(self._statistics, before, strict=True):

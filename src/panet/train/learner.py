@@ -53,8 +53,12 @@ class Learner:
         """Take step 1, 2, ... along the gradients; give the learning rate and the norm of the gradients.
 
         Raises:
-            DivergedError: the gradients are not finite, or of a size that soon ends in it; nothing has changed.
+            DivergedError: the gradients or the running statistics are not finite, or the gradients of a size that soon
+                ends in it; no weight has changed.
         """
+        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        if not all(bool(torch.isfinite(buffer).all()) for buffer in buffers):
+            raise DivergedError("running statistics of a batch norm are not finite")
         rate = self.set_rate(step)
         norm = self.gradient_norm()
         self.check_norm(norm)

@@ -93,8 +93,9 @@ def train(
                     run.note(f"no better score in {plan.patience} evaluations: stopped after step {step - 1}")
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
-                with interrupts.held(), OutOfMemory(step, micro_batches):
-                    run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts, watch))
+                attempt = partial(_attempt, step, objective, micro_batches, learner, plan, ranks, interrupts)
+                with interrupts.held(), OutOfMemory(step, micro_batches), watch.over(step, micro_batches, attempt):
+                    run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts))
                 _check_if_due(learner, plan, run, judge)
             run.finish(learner)
         except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError, PeerError) as error:
@@ -113,21 +114,31 @@ def _take_step(
     plan: Plan,
     ranks: Ranks,
     interrupts: Interrupts,
-    watch: Watch,
 ) -> StepRecord:
     """Take a step over the batches of all ranks: batch i of rank r is number i * size + r of it."""
+    means = _attempt(step, objective, micro_batches, learner, plan, ranks, interrupts)
+    ranks.average_statistics(learner.model)
+    rate, grad_norm = _update(step, learner, ranks)
+    return StepRecord(step, means, rate, grad_norm)
+
+
+def _attempt(
+    step: int,
+    objective: nn.Module,
+    micro_batches: Sequence[Batch],
+    learner: Learner,
+    plan: Plan,
+    ranks: Ranks,
+    interrupts: Interrupts,
+) -> dict[str, float]:
+    """Set the gradients of a step, as all ranks agree on them."""
 
     def agree(means: Mapping[str, float], problem: DivergedError | None) -> dict[str, float]:
         agreed, stop = ranks.agree(means, problem, interrupts.received)
         interrupts.agree(stop)
         return agreed
 
-    attempt = partial(backpropagate, step, objective, micro_batches, learner, plan, (ranks.rank, ranks.size), agree)
-    with watch.over(step, micro_batches, attempt):
-        means = attempt()
-        ranks.average_statistics(learner.model)
-        rate, grad_norm = _update(step, learner, ranks, watch)
-    return StepRecord(step, means, rate, grad_norm)
+    return backpropagate(step, objective, micro_batches, learner, plan, (ranks.rank, ranks.size), agree)
 
 
 def backpropagate(
@@ -172,10 +183,9 @@ def backpropagate(
     return means
 
 
-def _update(step: int, learner: Learner, ranks: Ranks, watch: Watch) -> tuple[float, float]:
+def _update(step: int, learner: Learner, ranks: Ranks) -> tuple[float, float]:
     """Take the step; of what all ranks see alike, the first speaks."""
     try:
-        watch.check_statistics()
         return learner.update(step)
     except DivergedError as error:
         if ranks.is_first:
