@@ -15,6 +15,7 @@ __all__ = [
     "OnBadData",
     "Precision",
     "WithCompile",
+    "WithLogs",
     "WithPreflight",
     "compile_shown",
 ]
@@ -48,6 +49,14 @@ WithPreflight: TypeAlias = Annotated[
     ),
 ]
 """Whether the costliest batches are tried before the first step; None: it was not said."""
+
+WithLogs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log", metavar="SERVICE", help="Log to wandb (offline), wandb-online or mlflow too; may be given repeatedly."
+    ),
+]
+"""Services that a run is logged to."""
 
 
 def compile_shown(console: "Console", model: "PANet", side: int) -> None:
