@@ -41,13 +41,14 @@ class WandbLog:
                 resume="allow" if online else None,
                 mode="online" if online else "offline",
                 config=dict(settings),
-                # Neither code, nor the repository, nor what is printed, nor the machine's load: only what is logged.
+                # Neither code, nor the repository, nor what is printed, nor the machine: only what is logged.
                 settings=wandb.Settings(
                     console="off",
                     disable_git=True,
                     disable_code=True,
                     save_code=False,
                     x_disable_stats=True,
+                    x_disable_meta=True,
                     silent=True,
                 ),
             )
