@@ -2,18 +2,14 @@
 
 import os
 import random
-import signal
 from functools import partial
 from pathlib import Path
 
-from faults.harness import Fault, checkpoints, landed, resuming, run, same_as_whole, training
-from faults.patches import signal_in_step
+from faults.harness import Fault, checkpoints, killed_run, landed, resuming, run, same_as_whole
 
 
 def _begin(seed: int, folder: Path) -> list[Path]:
-    """Make a run that was killed in step 8: there are checkpoints of steps 3 and 6."""
-    ended = run(training(seed, folder), folder, patches=[partial(signal_in_step, step=8)])
-    landed(ended.code == -signal.SIGKILL, ended)
+    killed_run(seed, folder)
     found = checkpoints(folder)
     landed(len(found) == 2, found)
     return found
@@ -49,6 +45,13 @@ def all_cut(seed: int, folder: Path) -> str:
     return f"exit 2: {ended.error}"
 
 
+def lose(seed: int, folder: Path) -> str:
+    """Remove the newest checkpoint, which SHA256SUMS names."""
+    newest, older = _begin(seed, folder)
+    newest.unlink()
+    return _goes_on(seed, folder, newest, older)
+
+
 def _goes_on(seed: int, folder: Path, newest: Path, older: Path) -> str:
     ended = run(resuming(folder), folder)
     ended.expect(0)
@@ -64,6 +67,7 @@ FAULTS = [
         Fault("K05", f"newest checkpoint cut to {name}", partial(cut, keep=keep))
         for name, keep in (("0 bytes", 0), ("1 byte", 1), ("100 bytes", 100), ("half", 0.5), ("all but 1 byte", -1))
     ),
+    Fault("K05", "newest checkpoint removed", lose),
     Fault("K05", "every checkpoint cut", all_cut),
     Fault("K06", "one bit of the newest checkpoint flipped", flip),
 ]

@@ -26,6 +26,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from battery.training import TINY
+from faults.patches import signal_in_step
 from panet.data.synthetic import write_shapes
 
 __all__ = [
@@ -53,12 +55,15 @@ __all__ = [
     "checkpoints",
     "command",
     "hash_weights",
+    "killed_run",
     "landed",
+    "metrics",
     "resuming",
     "run",
     "run_folder",
     "same_as_whole",
     "shapes",
+    "soon",
     "start",
     "training",
     "whole_run",
@@ -69,9 +74,10 @@ NUM_STEPS = 12
 STEPS_PER_CHECK = 3
 SECONDS = 120.0
 """That any child may take."""
+_SHARERS = 8  # of a processor, at most
 _MARK = "FAULT_MARK"
 _SETTINGS = [*TINY, "train.ema_decay=0.9", "train.evaluate_every=0.25", "data.colour_jitter=0.2"]  # of 12 steps
-_LOCK = threading.Lock()
+_LOCKS = {name: threading.Lock() for name in ("shapes", "whole", "killed")}
 _NUMBERS = itertools.count()
 
 Patch = partial  # a function of this folder, with JSON keywords: it is called in the child before the command
@@ -104,17 +110,20 @@ class Ended:
         code: exit code; -9 if SIGKILL ended it.
         out, err: what it wrote.
         seconds: it took.
+        processor: s that the process computed, its children apart.
     """
 
     code: int
     out: str
     err: str
     seconds: float
+    processor: float
 
     @property
     def error(self) -> str:
         """The one line that begins with "error: "."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        lines = [line.strip("\0 ") for line in self.err.splitlines()]  # torch ends its own with a NUL
+        lines = [line for line in lines if line.startswith("error: ")]
         assert len(lines) == 1, f"{len(lines)} error lines: {self.err[-2000:]}"
         return lines[0].removeprefix("error: ")
 
@@ -129,6 +138,17 @@ def landed(happened: bool, why: object) -> None:
     """Raise NotLandedError unless it happened."""
     if not happened:
         raise NotLandedError(f"did not land: {why}"[:2000])
+
+
+def soon(seconds: float, wall: float, processor: float) -> bool:
+    """Tell whether it took at most so long; on a machine where many share a processor, as it would have alone.
+
+    Args:
+        seconds: the limit.
+        wall: s that it took.
+        processor: s that it computed.
+    """
+    return wall < max(seconds, _SHARERS * processor) and processor < seconds
 
 
 def command(arguments: Sequence[str], patches: Sequence[Patch] = ()) -> list[str]:
@@ -160,6 +180,7 @@ class Child:
                 start_new_session=True,
             )
         self.seconds = 0.0
+        self.processor = 0.0
 
     @property
     def out(self) -> str:
@@ -178,8 +199,15 @@ class Child:
             time.sleep(0.01)
             now = time.monotonic()
             self.seconds += min(now - last, 0.1)  # more: this process did not run either
+            self._read_processor()
             last = now
         return True
+
+    def _read_processor(self) -> None:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks = sum(map(int, fields[11:13]))
+            self.processor = max(self.processor, ticks / os.sysconf("SC_CLK_TCK"))  # nothing is told of the dead
 
     def wait(self, seconds: float = SECONDS, left_after: float = 10.0) -> Ended:
         """Wait for its end, and `left_after` s more for that of all it started; AssertionError if it takes longer."""
@@ -190,7 +218,7 @@ class Child:
         while (left := self.members()) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not left, f"left behind: {left}"
-        return Ended(self.process.returncode, self.out, self.err, took)
+        return Ended(self.process.returncode, self.out, self.err, took, self.processor)
 
     def members(self) -> list[int]:
         """List the processes that carry its mark, zombies apart."""
@@ -246,7 +274,7 @@ def run(arguments: Sequence[str], folder: Path, seconds: float = SECONDS, **how:
 def shapes(seed: int, folder: Path) -> Path:
     """Give the data set of a seed, 24 pictures of 64 px; made once beside the faults' folders. Read only."""
     place = folder.parent / f"data-{seed}"
-    with _LOCK:
+    with _LOCKS["shapes"]:
         if not place.exists():
             write_shapes(place, num_train=24, num_val=3, size=64, seed=seed)
     return place
@@ -257,7 +285,7 @@ def training(seed: int, folder: Path, *more: str, name: str = "run", shapes_in: 
     source = shapes_in or shapes(seed, folder)
     words = ["train", str(source), "--name", name, "--output-root", str(folder / "runs"), "--seed", str(seed)]
     settings = [word for setting in _SETTINGS for word in ("--set", setting)]
-    return [*words, "--steps", str(NUM_STEPS), "--workers", "0", *settings, *more]
+    return [*words, "--steps", str(NUM_STEPS), "--workers", "0", "--no-preflight", *settings, *more]
 
 
 def resuming(folder: Path, *more: str, name: str = "run") -> list[str]:
@@ -274,6 +302,11 @@ def checkpoints(folder: Path, name: str = "run") -> list[Path]:
     return sorted(run_folder(folder, name).glob("checkpoint/step-*.safetensors"), reverse=True)
 
 
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """Read the lines of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def hash_weights(path: Path) -> str:
     """Give the sha256 over the sorted tensors of a model file: names, types, shapes, bytes."""
     digest = hashlib.sha256()
@@ -285,18 +318,26 @@ def hash_weights(path: Path) -> str:
 
 def whole_run(seed: int, folder: Path) -> Path:
     """Give the run that nothing disturbed, of a seed; made once beside the faults' folders."""
-    place = folder.parent / f"whole-{seed}"
-    with _LOCK:
-        done = place.exists()
-    if not done:
-        source = shapes(seed, folder)
-        with _LOCK:
-            if not place.exists():
-                building = folder.parent / f"building-{seed}"
-                building.mkdir()
-                run(training(seed, building, shapes_in=source), building).expect(0)
-                building.rename(place)
-    return run_folder(place)
+    return run_folder(_once(seed, folder, "whole", (), 0))
+
+
+def killed_run(seed: int, folder: Path) -> None:
+    """Put a run into `folder` that was killed in step 8: it has checkpoints of steps 3 and 6."""
+    kill = partial(signal_in_step, step=8)
+    shutil.copytree(_once(seed, folder, "killed", (kill,), -signal.SIGKILL), folder, dirs_exist_ok=True)
+
+
+def _once(seed: int, folder: Path, name: str, patches: Sequence[Patch], code: int) -> Path:
+    """Make a run beside the faults' folders, if none of them has done so before."""
+    place, source = folder.parent / f"{name}-{seed}", shapes(seed, folder)
+    with _LOCKS[name]:
+        if not place.exists():
+            building = folder.parent / f"building-{name}-{seed}"
+            building.mkdir()
+            ended = run(training(seed, building, shapes_in=source), building, patches=patches)
+            assert ended.code == code, ended
+            building.rename(place)
+    return place
 
 
 def same_as_whole(seed: int, folder: Path, name: str = "run") -> str:

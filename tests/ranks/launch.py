@@ -15,14 +15,16 @@ FAULTY = TESTS / "ranks" / "faulty.py"
 SETTINGS = [word for setting in [*TINY, "data.workers=0"] for word in ("--set", setting)]
 
 
-def launch(*command: object, folder: Path, seconds: float = 240, **places: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python command in a folder, with the project of this test."""
+def places(**more: str) -> dict[str, str]:
+    """Give the environment in which the project of this test is found."""
     path = os.pathsep.join(map(str, (SOURCE, TESTS)))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **places}
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **more}
+
+
+def launch(*command: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a folder."""
     words = [sys.executable, *map(str, command)]
-    return subprocess.run(
-        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
-    )
+    return subprocess.run(words, cwd=folder, env=places(), capture_output=True, text=True, timeout=600, check=False)
 
 
 def alone(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ missing; 130 and 143 interrupted.
 """
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -88,7 +89,11 @@ def options(
 def main() -> None:
     """Run the command line of this process."""
     keep_memory()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        gc.freeze()  # else Python takes a second to look through all that is imported before it ends
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,6 +1,6 @@
 """Batches from processes that read ahead: errors arrive in one line, deaths and hangs too."""
 
-import os
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from panet.data.dataset import Key
-from panet.data.workers import WorkerWatch
+from panet.data.workers import WorkerWatch, leave_signals, signals_kept_back
 from panet.errors import DataError
 
 __all__ = ["WORKER_TIMEOUT", "Made", "build_loader"]
@@ -53,19 +53,13 @@ def build_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_leave_group if workers else None,
         generator=torch.Generator(),  # else making an iterator would draw from the global one
         timeout=(timeout or 0) if workers else 0,
+        worker_init_fn=leave_signals,
     )
     loader.on_drop = on_drop
     loader.watch = WorkerWatch(timeout)
     return loader
-
-
-def _leave_group(_worker: int) -> None:
-    """Let a signal to a process and all that it started, as torchrun and a terminal send it, not end its readers."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)
 
 
 class _Caught(Dataset[Made[_T] | DataError]):
@@ -104,7 +98,8 @@ class _Loader(DataLoader[_T]):
 
     def __iter__(self) -> Iterator[_T]:  # type: ignore[override]  # torch names its own iterator class
         error: DataError | None = None
-        with self.watch:
+        started = self._iterator is not None
+        with contextlib.nullcontext() if started else signals_kept_back(), self.watch:
             batches = super().__iter__()
         while True:
             with self.watch:

@@ -1,21 +1,58 @@
 """When a loader's process dies, fails or hangs: told at once, in a line that names the cause."""
 
 import multiprocessing
+import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 from typing import Any
 
 from panet.errors import ResourceError
 
-__all__ = ["WorkerWatch"]
+__all__ = ["WorkerWatch", "leave_signals", "signals_kept_back"]
 
 _LESS = "add --workers 0 to read in one process"
 _SHARED = f"/dev/shm is too small for the batches that processes hand over: {_LESS}, or make it larger"
 _SECONDS_FOR_OWN_SIGNAL = 0.2
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)  # not on Windows
+
+
+@contextmanager
+def signals_kept_back() -> Iterator[None]:
+    """Keep what ends a run back while processes are started: what a handler raises in a fork, Python only prints."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in _ending()}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for each in received:
+        signal.raise_signal(each)
+
+
+def leave_signals(_worker: int) -> None:
+    """Leave Ctrl-C and a lost terminal, which all processes are told of, to the main one: it ends the others.
+
+    So too a SIGTERM to the main process and all it started, as torchrun sends it: a step still needs its batches.
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    for number in _ending():
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _ending() -> list[signal.Signals]:
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
+    return [signal.Signals[name] for name in names if hasattr(signal, name)]
 
 
 class WorkerWatch:
@@ -35,10 +72,13 @@ class WorkerWatch:
         self._previous: Any = None
 
     def __enter__(self) -> None:
+        try:
+            self._check()
+        except ResourceError as error:
+            self._explain(error)
         self._others = multiprocessing.active_children()
         if _CHILD_ENDED is not None and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(_CHILD_ENDED, self._receive)
-        self._check()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._previous is not None:
@@ -71,6 +111,8 @@ class WorkerWatch:
             raise ResourceError(
                 f"a process that reads pictures failed: {cause}: {_LESS}, and --debug to see where"
             ) from (error)
+        if isinstance(error, ConnectionError | EOFError):  # the other end of a pipe is gone; the process is about to be
+            _wait_until(lambda: bool(self._dead()))
         for worker in self._dead():
             raise ResourceError(f"process {worker.pid}, which reads pictures, {_tell_end(worker.exitcode or 0)}") from (
                 error
@@ -82,6 +124,13 @@ class WorkerWatch:
                 f"no batch came in {self._timeout:g} s: a process that reads pictures hangs, or storage is slower than "
                 f"that: {_LESS}, or raise data.worker_timeout"
             ) from error
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, for a second at most."""
+    end = time.monotonic() + 1
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _tell_end(exit_code: int) -> str:

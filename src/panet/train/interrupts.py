@@ -19,16 +19,16 @@ class Interrupts:
     true: what it changes may be half changed.
 
     Args:
-        shared: there are several processes, which must stop after the same step. A signal is only noted, in `received`;
-            it raises at the end of `held()` once `agree` says that all know of it, or where `heed` is called.
+        shared: there are several processes, which must stop after the same step. A signal is only noted, in `noted`; it
+            raises at the end of `held()` once `agree` says that all know of it, or where `heed` is called.
     """
 
     def __init__(self, shared: bool = False) -> None:
         self.torn = False
-        self.received: int | None = None
+        self.noted: int | None = None
         self._shared = shared
         self._held = False
-        self._waiting: int | None = None
+        self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -53,25 +53,30 @@ class Interrupts:
             raise
         finally:
             self._held = False
-        if self._waiting is not None:
-            _raise(self._waiting)
+        self.check()
+
+    def check(self) -> None:
+        """Raise what was received; also what was raised where Python passes over it, as in a destructor."""
+        if self._received is not None:
+            _raise(self._received)
 
     def agree(self, number: int | None) -> None:
-        """Let the end of `held()` raise for a signal that one of the processes has received."""
+        """Let the end of `held()` raise for a signal that one of the processes has noted."""
         if self._shared:
-            self._waiting = number
+            self._received = number
 
     def heed(self) -> None:
         """Raise for a signal that has been noted: at a place where one process may leave."""
-        if self.received is not None:
-            _raise(self.received)
+        if self.noted is not None:
+            _raise(self.noted)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if self._shared:  # torchrun and a cluster may both send one: neither is a second thought
-            self.received = self.received or number
+            self.noted = self.noted or number
             return
-        if self._held and self._waiting is None:
-            self._waiting = number
+        first = self._received is None
+        self._received = number
+        if self._held and first:
             return
         _raise(number)
 

@@ -80,5 +80,7 @@ class LogGroup:
             yield
         except OSError as error:
             if log is not self._table:
-                self._note(f"{log.name}: {error.strerror or error}: its curves end at step {step}")
+                self._note(f"{log.name}: {error.strerror or error}: its curves end before step {step}")
                 self._open = [other for other in self._open if other is not log]
+                with contextlib.suppress(OSError):
+                    log.close()

@@ -97,6 +97,7 @@ def train(
                 with interrupts.held(), OutOfMemory(step, micro_batches), watch.over(step, micro_batches, attempt):
                     run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts))
                 _check_if_due(learner, plan, run, judge)
+                interrupts.check()
             run.finish(learner)
         except (KeyboardInterrupt, SystemExit, BrokenPipeError, DataError, ResourceError, PeerError) as error:
             if not interrupts.torn:
@@ -134,7 +135,7 @@ def _attempt(
     """Set the gradients of a step, as all ranks agree on them."""
 
     def agree(means: Mapping[str, float], problem: DivergedError | None) -> dict[str, float]:
-        agreed, stop = ranks.agree(means, problem, interrupts.received)
+        agreed, stop = ranks.agree(means, problem, interrupts.noted)
         interrupts.agree(stop)
         return agreed
 

@@ -1,7 +1,10 @@
 """Curves and pictures for TensorBoard: `tensorboard --logdir runs`."""
 
+import contextlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,8 @@ class TensorBoardLog:
     takes_pictures = True
 
     def __init__(self, folder: Path, step: int) -> None:
+        self._hook = threading.excepthook
+        threading.excepthook = self._receive  # it writes in a thread, whose failure is told when more is added
         self._writer = SummaryWriter(folder, purge_step=step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -36,4 +41,10 @@ class TensorBoardLog:
 
     def close(self) -> None:
         """Flush and close the file."""
-        self._writer.close()
+        with contextlib.suppress(OSError):  # it was told, or is told of checkpoints
+            self._writer.close()
+        threading.excepthook = self._hook
+
+    def _receive(self, failure: Any) -> None:
+        if not issubclass(failure.exc_type, OSError):
+            self._hook(failure)

@@ -131,3 +131,12 @@ def test_by_torchvisions_arithmetic_the_network_input_is_torchvisions_to_the_bit
     got = make_image_batch([apply_view(image, view)], [size], build_normalise(model), [None], [view.late_size])
     assert list(got.sizes) == expected.image_sizes
     assert torch.equal(got.tensor, expected.tensors)
+
+
+@pytest.mark.parametrize("num_shares", [2, 3])
+def test_processes_take_turns_and_leave_no_batch_out(num_shares: int) -> None:
+    plan = BatchPlan([1.0] * 7, 2, group=False, seed=0)
+    whole = list(StepSampler(plan, 6, 18))
+    shares = [StepSampler(plan, 6, 18, (number, num_shares)) for number in range(num_shares)]
+    assert [len(share) for share in shares] == [12 // num_shares] * num_shares
+    assert [keys for turn in zip(*shares, strict=True) for keys in turn] == whole

@@ -72,7 +72,7 @@ class Fakes:
         schedule = Schedule("cosine", 10, warmup_steps=2, warmup_factor=0.1)
         return Learner(model, build_optimizer(groups, optimizer, 0.9), schedule, average, limit)
 
-    def run(self, folder: Path, on_step: Callable[[StepRecord], object] | None = None) -> Run:
+    def run(self, folder: Path, on_step: Callable[[StepRecord], object] | None = None, **more: object) -> Run:
         """Give a run that has not started; what it tells is in `steps` and `notes`."""
         folder.mkdir(parents=True, exist_ok=True)
         return Run(
@@ -83,6 +83,7 @@ class Fakes:
             notes={"by": "a test"},
             on_step=on_step or self.steps.append,
             on_note=self.notes.append,
+            **more,
         )
 
 

@@ -113,13 +113,16 @@ def test_a_log_that_fails_is_told_of_once_and_done_without(fakes, run_folder: Pa
         def scalars(self, step: int, values: object) -> None:
             raise OSError("no way")
 
+        def close(self) -> None:
+            raise OSError("nor this")
+
     objective = fakes.objective()
     run, learner = fakes.run(run_folder), fakes.learner(objective.model)
     run.start(learner)
     run._logs._open.append(Broken())
     train(objective, fakes.batches(), learner, fakes.plan(num_steps=3), run)
     run.close()
-    assert [note for note in fakes.notes if "broken" in note] == ["broken: no way: its curves end at step 1"]
+    assert [note for note in fakes.notes if "broken" in note] == ["broken: no way: its curves end before step 1"]
     assert len(rows(run_folder)) == 3
 
 

@@ -1,5 +1,6 @@
 """The loop: the same steps however they are cut up, and a stop that loses nothing."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from panet.errors import DataError, PANetError, ResourceError
 from panet.train.loop import train
 from panet.train.run import StepRecord
 from panet.weights.checkpoint import load_model
@@ -196,6 +198,44 @@ def test_an_interrupted_step_is_finished_and_saved_so_that_resuming_loses_nothin
     assert signal.getsignal(number) is handler
     assert same(whole, finish(fakes, tmp_path / "parts"))
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+
+
+def test_a_signal_that_python_passed_over_is_raised_after_the_check(fakes, run_folder: Path) -> None:
+    def judge(model: nn.Module) -> dict[str, float]:
+        with contextlib.suppress(KeyboardInterrupt):  # as in a destructor
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"box/AP": 0.5}
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(fakes, run_folder, judge=judge)
+    assert sorted(path.stem for path in (run_folder / "checkpoint").iterdir())[-1] == "step-00000004"
+
+
+@pytest.mark.parametrize("error", [DataError("a.png: no such file"), ResourceError("a process died")])
+def test_when_no_batch_comes_any_more_the_steps_done_are_saved(fakes, run_folder: Path, error: PANetError) -> None:
+    def batches():
+        yield from itertools.islice(fakes.batches(), 6)
+        raise error
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    with pytest.raises(type(error)):
+        train(objective, batches(), learner, fakes.plan(), run)
+    assert (run_folder / "checkpoint" / "step-00000006.safetensors").exists()
+
+
+def test_a_step_in_which_memory_ran_out_is_not_saved(fakes, run_folder: Path) -> None:
+    class Large(type(fakes.objective())):
+        def forward(self, batch, generator) -> dict[str, Tensor]:
+            if batch.image_ids == [6]:
+                raise MemoryError
+            return super().forward(batch, generator)
+
+    objective = Large()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    with pytest.raises(ResourceError, match=r"step 6: memory ran out on a batch of shape \(1, 3, 32, 32\)"):
+        train(objective, fakes.batches(), learner, fakes.plan(), run)
+    assert [path.stem for path in (run_folder / "checkpoint").iterdir()] == ["step-00000004"]
 
 
 def test_a_run_that_nobody_watches_any_more_is_saved(fakes, run_folder: Path) -> None:

@@ -1,6 +1,8 @@
 """What a run leaves behind, and what it goes on from."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,120 @@ def test_tensorboard_gets_the_curves_where_it_is_installed(fakes, run_folder: Pa
     events = EventAccumulator(str(run_folder / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("losses/class")] == list(range(1, 11))
     assert [event.value for event in events.Scalars("metrics/box/AP")] == [0.25] * 3
+
+
+def test_sums_name_the_newest_checkpoint_first_and_hold(trained: Path) -> None:
+    lines = [line.split("  ") for line in (trained / "SHA256SUMS").read_text().splitlines()]
+    assert [name for _, name in lines] == [
+        "checkpoint/step-00000010.safetensors",
+        "checkpoint/step-00000008.safetensors",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+    ]
+    assert all(hashlib.sha256((trained / name).read_bytes()).hexdigest() == digest for digest, name in lines)
+
+
+def test_a_checkpoint_that_is_gone_is_named(fakes, trained: Path) -> None:
+    newest = trained / "checkpoint" / "step-00000010.safetensors"
+    newest.unlink()
+    assert resume(fakes, trained) == 8
+    assert fakes.notes[-1] == f"{newest}: is gone, though SHA256SUMS names it; going on from step 8"
+
+
+def test_what_was_left_half_written_is_removed(fakes, trained: Path) -> None:
+    part = trained / "checkpoint" / ".step-00000012.safetensors.77.part"
+    part.touch()
+    resume(fakes, trained)
+    assert not part.exists()
+
+
+def test_a_run_begins_with_a_checkpoint(fakes, run_folder: Path) -> None:
+    resume(fakes, run_folder)
+    assert [path.name for path in (run_folder / "checkpoint").iterdir()] == ["step-00000000.safetensors"]
+
+
+def test_a_damaged_checkpoint_of_a_later_step_goes_with_the_next_save(fakes, trained: Path) -> None:
+    newest = trained / "checkpoint" / "step-00000010.safetensors"
+    newest.write_bytes(b"")
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    run.standing = run.standing.model_copy(update={"step": 9})
+    run.save(learner)
+    run.close()
+    assert sorted(path.stem for path in newest.parent.iterdir()) == ["step-00000008", "step-00000009"]
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch):
+    """Let nothing be brought to the disk; `undo` frees it."""
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    return monkeypatch
+
+
+def scored(score: float) -> dict[str, float]:
+    return {"box/AP": score}
+
+
+def test_a_full_disk_is_told_and_what_could_not_be_written_comes_with_the_next_save(
+    fakes, trained: Path, full_disk
+) -> None:
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.5))
+    assert fakes.notes[-1].startswith("step 11 is not saved: ")
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        run.finish(learner)
+    full_disk.undo()
+    run.standing = run.standing.model_copy(update={"step": 12})
+    run.check(learner, scored(0.4))
+    assert fakes.notes[-1] == "step 12: saving succeeds again"
+    assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
+    assert [path.stem for path in sorted((trained / "checkpoint").iterdir())] == ["step-00000010", "step-00000012"]
+    run.finish(learner)
+
+
+def test_a_run_is_saved_between_evaluations_when_the_last_time_is_long_ago(fakes, run_folder: Path) -> None:
+    now = [0.0]
+    run = fakes.run(run_folder, save_seconds=60, clock=lambda: now[0])
+    learner = fakes.learner(fakes.objective().model)
+    for now[0], step in ((59.0, 1), (60.0, 2), (119.0, 3), (120.0, 4)):
+        run.standing = run.standing.model_copy(update={"step": step})
+        run.save_if_due(learner)
+    assert [path.stem for path in sorted((run_folder / "checkpoint").iterdir())] == ["step-00000002", "step-00000004"]
+
+
+def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
+    def claim() -> bool:
+        gone = not trained.exists()
+        trained.mkdir(exist_ok=True)
+        return gone
+
+    run, learner = fakes.run(trained, claim=claim), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    shutil.rmtree(trained)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.0))
+    run.close()
+    assert f"{trained}: was removed; made anew, without what was in it before step 11" in fakes.notes
+    assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
+    assert resume(fakes, trained) == 11
+
+
+def test_curves_end_where_they_cannot_be_written(fakes, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    run.start(learner)
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    train(objective, fakes.batches(), learner, fakes.plan(), run)
+    run.close()
+    assert fakes.notes == ["tensorboard: No space left on device: its curves end before step 1"]

@@ -1,0 +1,104 @@
+"""Processes that read ahead: how their end, their errors and their silence are told."""
+
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from panet.data.loading import Made, build_loader
+from panet.errors import DataError, ResourceError
+
+BATCH = (torch.ones(3), torch.zeros(0))
+
+
+class Act:
+    """Do something to the process that is asked for the key 3."""
+
+    def __init__(self, act) -> None:
+        self.act = act
+
+    def __call__(self, keys):
+        if keys == [(0, 3)]:
+            self.act()
+        return Made(BATCH)
+
+
+class Order(list):
+    """What a sampler is to a loader."""
+
+
+def load(act, workers: int = 2, timeout: float | None = 60.0):
+    return build_loader(Act(act), Order([[(0, i)] for i in range(8)]), workers, timeout)
+
+
+def fail() -> None:
+    raise KeyError("a table is lost")
+
+
+def refuse() -> None:
+    raise DataError("a.png: no such file")
+
+
+def lack() -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), r"process \d+, which reads pictures, was ended by SIGKILL; the"),
+        (lambda: os.kill(os.getpid(), signal.SIGBUS), r"was ended by SIGBUS: /dev/shm is too small"),
+        (lambda: os._exit(0), "ended by itself with exit code 0: add --workers 0"),
+        (fail, "a process that reads pictures failed: KeyError: 'a table is lost': add --workers 0"),
+        (lack, "/dev/shm is too small for the batches that processes hand over: add --workers 0"),
+    ],
+)
+def test_what_ends_a_process_that_reads_is_told(act, told: str) -> None:
+    with pytest.raises(ResourceError, match=told):
+        list(load(act))
+
+
+def test_a_process_that_hangs_is_ended() -> None:
+    with pytest.raises(ResourceError, match=r"no batch came in 1 s: .* hangs, .* raise data.worker_timeout"):
+        list(load(lambda: time.sleep(3600), timeout=1.0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_data_arrives_as_it_is(workers: int) -> None:
+    with pytest.raises(DataError, match=r"^a.png: no such file$"):
+        list(load(refuse, workers))
+
+
+def test_in_this_process_nothing_hangs_and_nothing_is_translated() -> None:
+    with pytest.raises(KeyError, match="a table is lost"):
+        list(load(fail, workers=0))
+
+
+def test_a_death_between_two_batches_interrupts_nothing_and_is_told_at_the_next() -> None:
+    batches = iter(load(lambda: os.kill(os.getpid(), signal.SIGKILL), workers=1))
+    handler = signal.getsignal(signal.SIGCHLD)
+    next(batches)
+    time.sleep(0.5)  # the process has read ahead, and is dead
+    assert signal.getsignal(signal.SIGCHLD) is handler
+    with pytest.raises(ResourceError, match="SIGKILL"):
+        list(batches)
+
+
+def test_a_signal_that_comes_while_processes_start_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+
+    def interrupted() -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(load(fail, workers=1))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loader_can_be_read_twice() -> None:
+    loader = load(lambda: None)
+    assert len(list(loader)) == len(list(loader)) == 8
