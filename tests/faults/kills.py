@@ -220,7 +220,7 @@ FAULTS = [
             f"{number.name} to the loader's processes too",
             partial(interrupt_group, number=number, code=_CODES[number]),
         )
-        for number in (INT, _TERM)
+        for number in (INT, TERM)
     ),
     *(
         Fault("K15", f"SIGINT twice, in {name}", partial(interrupt_twice, number=INT, code=130, place=place))
