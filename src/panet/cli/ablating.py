@@ -194,7 +194,9 @@ class _Ablation:
                 run_training(job.config, lambda: create_folder(self._root, job.folder.name), judged=False)
         except DivergedError as error:
             row = f"{self._plan.rows[job.name].label}, seed {job.seed}"
-            raise DivergedError(f"{row}: {error} for all rows, or leave {job.name} out of --rows") from error
+            raise DivergedError(
+                f"{row}: {error}; lower train.learning_rate for all rows, or leave {job.name} out of --rows"
+            ) from error
         except (KeyboardInterrupt, SystemExit):
             _print(self._console, "go on with the whole ablation: the same command and --resume")
             raise
