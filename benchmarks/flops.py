@@ -10,7 +10,7 @@ norms and suppression are not counted. Shapes alone are computed with (meta devi
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from panet.cli.dry_run import meta_model, run_stages
+from panet.cli.estimate import meta_model, run_stages
 from panet.config import ModelConfig
 from panet.presets import PRESETS
 

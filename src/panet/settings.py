@@ -19,7 +19,7 @@ from panet.config import Config
 from panet.errors import ConfigError, nearest
 from panet.presets import preset
 
-__all__ = ["changed", "differences", "read_config", "to_yaml"]
+__all__ = ["changed", "differences", "flat_settings", "read_config", "to_yaml"]
 
 _DEFAULT = "panet_r50"
 
@@ -133,6 +133,11 @@ def differences(old: Config, new: Config) -> dict[str, tuple[object, object]]:
     before, after = dict(_flatten(old.model_dump())), dict(_flatten(new.model_dump()))
     keys = dict.fromkeys([*before, *after])
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
+    """Give all settings by their dotted keys."""
+    return dict(_flatten(config.model_dump(mode="json")))
 
 
 def _flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

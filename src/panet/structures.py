@@ -13,7 +13,19 @@ from torch import Tensor
 
 from panet.errors import ConfigError, nearest
 
-__all__ = ["TTA", "Arithmetic", "Batch", "Detections", "ImageBatch", "LabelMap", "Pyramid", "Size", "Target", "Views"]
+__all__ = [
+    "TTA",
+    "Arithmetic",
+    "Batch",
+    "Detections",
+    "ImageBatch",
+    "LabelMap",
+    "Pyramid",
+    "Size",
+    "Source",
+    "Target",
+    "Views",
+]
 
 Pyramid: TypeAlias = dict[int, Tensor]
 """Level k -> (B, C, H_k, W_k), stride 2**k; called c, p or n as in the paper."""
@@ -171,14 +183,25 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where a picture of a batch comes from; of (seed, epoch, index) all that was drawn for it is a function."""
+
+    epoch: int
+    index: int
+    file_name: str
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Pictures with their targets, in the same order."""
+    """Pictures with their targets, in the same order, and where they come from, unless they are of no data set."""
 
     images: ImageBatch
     targets: tuple[Target, ...]
+    sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.images) == len(self.targets)
+        assert not self.sources or len(self.sources) == len(self.targets)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -192,7 +215,7 @@ class Batch:
         return replace(self, images=replace(self.images, tensor=self.images.tensor.pin_memory()))
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.images.to(device), tuple(target.to(device) for target in self.targets))
+        return Batch(self.images.to(device), tuple(target.to(device) for target in self.targets), self.sources)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from faults import damage, kills, places, ranks, readers
+from faults import damage, diverging, kills, places, ranks, readers
 from faults.harness import Fault, NotLandedError
 
-FAULTS = [*kills.FAULTS, *damage.FAULTS, *readers.FAULTS, *places.FAULTS, *ranks.FAULTS]
+FAULTS = [*kills.FAULTS, *damage.FAULTS, *readers.FAULTS, *places.FAULTS, *ranks.FAULTS, *diverging.FAULTS]
 
 
 def attempt(fault: Fault, seed: int, folder: Path) -> tuple[str, str, str]:

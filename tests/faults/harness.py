@@ -285,7 +285,7 @@ def training(seed: int, folder: Path, *more: str, name: str = "run", shapes_in: 
     source = shapes_in or shapes(seed, folder)
     words = ["train", str(source), "--name", name, "--output-root", str(folder / "runs"), "--seed", str(seed)]
     settings = [word for setting in _SETTINGS for word in ("--set", setting)]
-    return [*words, "--steps", str(NUM_STEPS), "--workers", "0", *settings, *more]
+    return [*words, "--steps", str(NUM_STEPS), "--workers", "0", "--no-preflight", *settings, *more]
 
 
 def resuming(folder: Path, *more: str, name: str = "run") -> list[str]:

@@ -10,9 +10,7 @@ from faults import damage, kills, places, readers
 CHEAP = {
     "SIGKILL at random moments": partial(kills.kill_at_random, workers=2),
     "SIGKILL half way in a part file": partial(kills.kill_in_save, point="half"),
-    "SIGKILL between rename and pointer": partial(kills.kill_in_save, point="renamed"),
     "a flipped bit": damage.flip,
-    "no checkpoint left": damage.all_cut,
     "a loader's process killed": partial(readers.lose_worker, how="kill", cause="SIGKILL"),
     "SIGTERM to all processes": partial(kills.interrupt_group, number=kills.TERM, code=143),
     "a limit of file sizes": places.limit_file_size,

@@ -80,7 +80,12 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_before_the_step(shapes:
     failed = torchrun(*train(shapes, "--steps", 6, *RARELY), folder=tmp_path, fault="nan:1:3")
     said = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
     assert len(said) == 1
-    assert said[0].startswith("error: rank 1: step 3: a loss is not finite (")
+    assert said[0].startswith("error: rank 1: step 3: a loss is not finite; first: loss objectness (forward); losses ")
+    assert " of rank 1; " in said[0]
+    assert "the weights of step 2 are kept" in said[0]
+    report = json.loads((tmp_path / "runs" / "train" / "divergence.json").read_text())
+    assert (report["step"], report["kept_step"], report["rank"], report["num_ranks"]) == (3, 2, 1, 2)
+    assert all(name in said[0] for name in report["batches"][0]["file_names"])
     assert "exitcode  : 3 " in failed.stderr
     assert [line["step"] for line in lines(tmp_path / "runs" / "train")] == [1, 2]
 

@@ -17,7 +17,7 @@ from panet.ablation.comparison import RunScores, sample_scores
 from panet.ablation.plot import draw_report
 from panet.ablation.report import make_report, to_document, to_markdown
 from panet.ablation.rows import ROWS, Plan, choose_rows, row_config
-from panet.cli.dry_run import meta_model
+from panet.cli.estimate import meta_model
 from panet.cli.training import fit_classes, read_splits, run_training
 from panet.config import Config
 from panet.data.build import build_test_loader
@@ -194,7 +194,9 @@ class _Ablation:
                 run_training(job.config, lambda: create_folder(self._root, job.folder.name), judged=False)
         except DivergedError as error:
             row = f"{self._plan.rows[job.name].label}, seed {job.seed}"
-            raise DivergedError(f"{row}: {error} for all rows, or leave {job.name} out of --rows") from error
+            raise DivergedError(
+                f"{row}: {error}; lower train.learning_rate for all rows, or leave {job.name} out of --rows"
+            ) from error
         except (KeyboardInterrupt, SystemExit):
             _print(self._console, "go on with the whole ablation: the same command and --resume")
             raise

@@ -15,7 +15,7 @@ from panet.bench.measure import CLOCKS, conv_rate, linear_rate, ratio, take_turn
 from panet.bench.plot import draw_growth
 from panet.bench.process import Found, Process
 from panet.cli.bench_candidates import INFERENCE, TRAINING, Entry, start
-from panet.cli.dry_run import meta_model, run_stages
+from panet.cli.estimate import meta_model, run_stages
 from panet.config import Config, ModelConfig
 from panet.data.build import build_test_loader
 from panet.data.formats.reading import read_part

@@ -31,6 +31,7 @@ from panet.cli.import_ import import_checkpoint
 from panet.cli.memory import keep_memory
 from panet.cli.predict import predict
 from panet.cli.ranks import check_command, keep_cause, make_way, rank_prefix, speaks_for_all
+from panet.cli.replay import replay
 from panet.cli.train import train
 from panet.data.problems import BadDataError
 from panet.errors import PANetError, PeerError
@@ -62,6 +63,7 @@ app.command("import", short_help="Make a model of another project's checkpoint."
 app.command("convert", short_help="Write a data set in another format.")(convert_dataset)
 app.command("ablate", short_help="Measure what each part of PANet is worth on a data set.")(ablate)
 app.command("bench", short_help="Measure how fast a model is here.")(bench)
+app.command("replay", short_help="Repeat the step at which a run diverged.")(replay)
 app.command("config", short_help="Print the settings of a model.")(show_config)
 app.command("env", short_help="Print versions, devices, and what is in use.")(show_environment)
 

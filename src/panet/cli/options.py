@@ -9,7 +9,16 @@ if TYPE_CHECKING:
 
     from panet.model.panet import PANet
 
-__all__ = ["ON_BAD_DATA_HELP", "PRECISION_HELP", "OnBadData", "Precision", "WithCompile", "compile_shown"]
+__all__ = [
+    "ON_BAD_DATA_HELP",
+    "PRECISION_HELP",
+    "OnBadData",
+    "Precision",
+    "WithCompile",
+    "WithLogs",
+    "WithPreflight",
+    "compile_shown",
+]
 
 Precision: TypeAlias = Literal["auto", "fp32", "bf16", "reference"]
 """As `model.fast.Precision`, which cannot be imported without torch."""
@@ -29,6 +38,25 @@ WithCompile: TypeAlias = Annotated[
     bool, typer.Option("--compile", help="Have torch.compile take over the network: slow to start, for many pictures.")
 ]
 """Whether the network is compiled."""
+
+WithPreflight: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--preflight/--no-preflight",
+        help="Before the first step, try the costliest batches, and estimate memory and time. With --resume: not by "
+        "default.",
+        show_default=False,
+    ),
+]
+"""Whether the costliest batches are tried before the first step; None: it was not said."""
+
+WithLogs: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log", metavar="SERVICE", help="Log to wandb (offline), wandb-online or mlflow too; may be given repeatedly."
+    ),
+]
+"""Services that a run is logged to."""
 
 
 def compile_shown(console: "Console", model: "PANet", side: int) -> None:

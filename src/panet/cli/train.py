@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from panet.cli.options import ON_BAD_DATA_HELP, OnBadData
+from panet.cli.options import ON_BAD_DATA_HELP, OnBadData, WithLogs, WithPreflight
 
 if TYPE_CHECKING:
     from panet.config import Config
@@ -41,6 +41,8 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print model, memory and schedule, check the data; write nothing.")
     ] = False,
+    preflight: WithPreflight = None,
+    log: WithLogs = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. train.ema_decay=0.999."),
@@ -65,15 +67,16 @@ def train(
                 raise ConfigError(f"--resume: does not go with {'--overwrite' if overwrite else '--init'}")
             folder = _run_to_resume(source, output_root / name if name else output_root) if resume else None
             settings = _settings(source, model, config, folder, flags)
+        go = partial(run_training, settings, services=log or (), ranks=ranks)
         if dry_run:
             with ranks.together():
                 if ranks.is_first:
                     _dry_run(source, settings, flags)
         elif folder is not None:
-            run_training(settings, lambda: folder, runs=folder, resume=True, ranks=ranks)
+            go(lambda: folder, runs=folder, resume=True, rehearsed=preflight is True)
         else:
-            make = partial(create_folder, output_root, name, overwrite)
-            run_training(settings, make, runs=output_root, init=init, reset_head=reset_head, ranks=ranks)
+            make, rehearsed = partial(create_folder, output_root, name, overwrite), preflight is not False
+            go(make, runs=output_root, init=init, reset_head=reset_head, rehearsed=rehearsed)
 
 
 def _run_to_resume(source: Path | None, runs: Path) -> Path:

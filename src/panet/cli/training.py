@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,9 @@ from rich.console import Console
 from panet import __version__
 from panet.cli.findings import accept
 from panet.cli.judging import judge_on, tell_drop
+from panet.cli.preflight import foresee, preflight
 from panet.cli.ranks import console_of
+from panet.cli.showing import shown
 from panet.cli.sources import track_on
 from panet.cli.summary import describe_data, describe_model, describe_plan, warn_of_random_backbone
 from panet.config import Config
@@ -28,6 +30,7 @@ from panet.model.build import build_model
 from panet.model.panet import PANet
 from panet.objective.build import build_objective
 from panet.predict.predictor import pick_device
+from panet.settings import flat_settings
 from panet.structures import LabelMap
 from panet.train.build import build_learner, build_plan
 from panet.train.distributed import ALONE, Ranks
@@ -35,6 +38,7 @@ from panet.train.folder import check_begun, check_outside, check_same, tell_chan
 from panet.train.initial import load_initial
 from panet.train.interrupts import Interrupts
 from panet.train.lock import RunLock
+from panet.train.logs import check_services
 from panet.train.loop import train
 from panet.train.progress import TrainingDisplay
 from panet.train.run import Run
@@ -61,6 +65,8 @@ def run_training(
     init: str | None = None,
     reset_head: bool = False,
     judged: bool = True,
+    rehearsed: bool = False,
+    services: Sequence[str] = (),
     ranks: Ranks = ALONE,
 ) -> None:
     """Train as the settings say; on an interrupt say how to go on.
@@ -73,6 +79,8 @@ def run_training(
         init: a model file, or a bundled model's name, to start from.
         reset_head: with other output layers than the file's.
         judged: score the val pictures on the way; else the last weights count as the best.
+        rehearsed: run the costliest batches before the first step, and refuse what cannot fit.
+        services: that it is logged to, beside those that the run is logged to already.
         ranks: the processes that train together.
 
     Raises:
@@ -80,12 +88,14 @@ def run_training(
     """
     console = console_of(ranks)
     with ranks.together():
+        check_services(services)
         device = ranks.place(pick_device(config.train.device))
         start = None if init is None else load_model(init)
         if runs is not None:
             check_outside(runs, Path(config.data.root))
         splits = read_splits(config, console, None if runs is None or not ranks.is_first else runs / REPORT_NAME)
         config = fit_classes(config, splits.train.label_map)
+        foreseen = foresee(config, splits.train, device, ranks) if rehearsed else None
     folder = Path(ranks.share(lambda: str(make_folder())))
     with contextlib.ExitStack() as stack:
         with ranks.together():
@@ -93,20 +103,33 @@ def run_training(
             model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
             lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
             lines += tell_changes(folder) if resume and ranks.is_first else []
+            model = model.to(device)
+            if foreseen is not None:
+                preflight(console, config, splits.train, splits.val if judged else None, model, foreseen, ranks)
             if ranks.is_first:
                 if not resume:
                     write_facts(folder, config, splits.train.label_map, ranks.size)
                 write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
-        lines += [describe_model(model, config), describe_data("train", splits.train), describe_data("val", splits.val)]
-        warning = None if start is not None or resume else warn_of_random_backbone(config)
-        _print(console, *lines, *([warning] if warning else []))
-        try:
-            _fit(console, config, splits, model.to(device), device, lock, judged, ranks)
-        except (KeyboardInterrupt, SystemExit):
-            command = "panet" if ranks.size == 1 else "torchrun ... -m panet"
-            _print(console, f"interrupted; go on with: {command} train {printable(folder)} --resume")
-            raise
+        _print(console, *lines, *_describe(model, config, splits, start is None and not resume))
+        with _told_how_to_go_on(console, folder, ranks):
+            _fit(console, config, splits, model, device, lock, judged, services, ranks)
         _print(console, f"written: {printable(folder / 'weights' / 'best.safetensors')}")
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(console: Console, folder: Path, ranks: Ranks) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        command = "panet" if ranks.size == 1 else "torchrun ... -m panet"
+        _print(console, f"interrupted; go on with: {command} train {printable(folder)} --resume")
+        raise
+
+
+def _describe(model: PANet, config: Config, splits: Splits, starts_anew: bool) -> list[str]:
+    warning = warn_of_random_backbone(config) if starts_anew else None
+    parts = [describe_data("train", splits.train), describe_data("val", splits.val)]
+    return [describe_model(model, config), *parts, *([warning] if warning else [])]
 
 
 def _open_run(stack: contextlib.ExitStack, folder: Path, config: Config, resume: bool, ranks: Ranks) -> RunLock:
@@ -188,6 +211,7 @@ def _fit(
     device: torch.device,
     lock: RunLock,
     judged: bool,
+    services: Sequence[str],
     ranks: Ranks,
 ) -> None:
     objective = build_objective(model, config.objective, config.model.rpn)
@@ -207,6 +231,8 @@ def _fit(
         claim=partial(_claim, lock, config, splits, ranks.size),
         save_seconds=60 * config.train.save_minutes,
         ranks=ranks,
+        services=services,
+        settings=flat_settings(config),
     )
     run.start(learner)
     if run.standing.step:
@@ -226,6 +252,8 @@ def _fit(
     judge = None
     if splits.val is not None and judged:
         judge = judge_on(splits.val, config, device, display, ranks, interrupts)
+        if run.takes_pictures:
+            judge = shown(judge, splits.val, config.model, run.show)
     with contextlib.closing(run), display:
         train(ranks.wrap(objective), loader, learner, plan, run, judge, ranks, interrupts)
     if judge is not None and ranks.is_first:

@@ -113,3 +113,9 @@ class AnnotationTable:
     def num_objects(self) -> int:
         """Count the objects, crowds included."""
         return len(self._labels)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Give the number of objects of each picture, crowds included."""
+        counts: NDArray[np.int64] = self._starts.diff().numpy()
+        return counts

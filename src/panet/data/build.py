@@ -1,10 +1,14 @@
 """DataConfig -> loaders of batches."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from panet.config import DataConfig, ModelConfig
@@ -12,6 +16,7 @@ from panet.data.batching import BatchPlan, Normalise, StepSampler, collate
 from panet.data.cache import PictureCache
 from panet.data.coco import CocoDataset
 from panet.data.dataset import Key, SampleDataset
+from panet.data.extremes import Extremes, find_extremes
 from panet.data.images import printable
 from panet.data.loading import WORKER_TIMEOUT, Made, Unreadable, build_loader, tolerant
 from panet.data.transforms import (
@@ -27,9 +32,21 @@ from panet.data.transforms import (
 )
 from panet.data.views import ViewDataset, ViewMaker
 from panet.errors import ConfigError, DataError
-from panet.structures import TTA, Batch, Views
+from panet.structures import TTA, Batch, Source, Views
 
-__all__ = ["build_normalise", "build_test_loader", "build_train_loader", "build_view_loader", "steps_per_epoch"]
+__all__ = [
+    "at_largest",
+    "build_batch",
+    "build_extremes",
+    "build_normalise",
+    "build_test_loader",
+    "build_train_loader",
+    "build_view_loader",
+    "mean_areas",
+    "steps_per_epoch",
+]
+
+_DRAWS = 32  # of a size, for its mean
 
 _T = TypeVar("_T")
 
@@ -55,6 +72,40 @@ def build_train_loader(
     sampler = StepSampler(_build_plan(dataset, data, seed), start_step, num_steps, share)
     make = _batches(samples, model, skip=data.on_bad_data == "skip")
     return build_loader(make, sampler, data.workers, data.worker_timeout, on_drop)
+
+
+def build_batch(dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, keys: Sequence[Key]) -> Batch:
+    """Make a batch of training samples, as the train loader would; DataError names a picture that cannot be read."""
+    samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
+    return _make_batch(samples, build_normalise(model), False, [*keys]).batch
+
+
+def at_largest(data: DataConfig) -> DataConfig:
+    """Change settings so that every picture is shown at the largest of its sizes."""
+    changes: dict[str, object] = {"short_sides": (max(data.short_sides, default=1),)}
+    if data.scale_jitter is not None:
+        changes["scale_jitter"] = (data.scale_jitter[1], data.scale_jitter[1])
+    return data.model_copy(update=changes)
+
+
+def build_extremes(dataset: CocoDataset, data: DataConfig) -> Extremes:
+    """Find the pictures of the costliest batches."""
+    show, generator = _build_view_rule(at_largest(data)), torch.Generator()
+    sizes, counts = dataset.images.sizes, dataset.annotations.counts
+    return find_extremes(sizes, counts, lambda size: show(size, generator).size, data.batch_size, data.group_by_aspect)
+
+
+def mean_areas(dataset: CocoDataset, data: DataConfig, model: ModelConfig) -> tuple[float, float]:
+    """Give the mean area of a picture in px, as it is shown in training and at test, over all pictures and sizes."""
+    show, generator = _build_view_rule(data), torch.Generator().manual_seed(0)
+    at_test = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
+    kinds, counts = np.unique(dataset.images.sizes, axis=0, return_counts=True)
+    sums = [0.0, 0.0]
+    for (height, width), count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        views = [show((height, width), generator).size for _ in range(_DRAWS)]
+        sums[0] += count * sum(math.prod(view) for view in views) / _DRAWS
+        sums[1] += count * math.prod(at_test((height, width), generator).size)
+    return sums[0] / len(dataset), sums[1] / len(dataset)
 
 
 def build_test_loader(
@@ -119,15 +170,17 @@ def _batches(samples: SampleDataset, model: ModelConfig, skip: bool = False) -> 
 
 def _make_batch(samples: SampleDataset, normalise: Normalise, skip: bool, keys: list[Key]) -> Made[Batch]:
     read: list[Sample] = []
+    sources: list[Source] = []
     dropped: list[DataError] = []
     for key in keys:
         try:
             read.append(samples[key])
+            sources.append(samples.source(key))
         except DataError as error:
             if not skip or (len(dropped) == len(keys) - 1):
                 raise
             dropped.append(error)
-    return Made(collate(read, normalise), tuple(dropped))
+    return Made(replace(collate(read, normalise), sources=tuple(sources)), tuple(dropped))
 
 
 def _make_views(dataset: ViewDataset, keys: list[Key]) -> Made[Views]:

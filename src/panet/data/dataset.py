@@ -24,6 +24,7 @@ from panet.data.records import ImageRecord
 from panet.data.transforms import ResizeShortSide, Sample, Transform, View, ViewRule, apply_view
 from panet.errors import DataError
 from panet.ops.rle import decode_window
+from panet.structures import Source
 
 __all__ = ["Key", "SampleDataset", "cut_objects", "read_record", "sample_generator"]
 
@@ -80,6 +81,10 @@ class SampleDataset(Dataset[Sample]):
             sample = transform(sample, generator)
         assert_sound(sample, self._num_classes)
         return sample
+
+    def source(self, key: Key) -> Source:
+        """Tell where a sample comes from."""
+        return Source(*key, self._images[key[1]].file_name)
 
     def _show(self, record: ImageRecord, view: View) -> Tensor:
         """Give what a view shows; a cache has pictures resized if the size comes again, else as they are decoded."""

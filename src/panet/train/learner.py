@@ -13,6 +13,10 @@ from panet.train.optimizer import set_rate
 
 __all__ = ["Learner", "average_weights"]
 
+# Its square, which AdamW keeps, is far from the largest float of 32 bits, 3.4e38, and so are weights after the step:
+# a run that diverges ends with weights that can still be kept.
+_LARGEST_NORM = 1e18
+
 
 class Learner:
     """A model, how it learns, and the moving average of its weights.
@@ -49,16 +53,44 @@ class Learner:
         """Take step 1, 2, ... along the gradients; give the learning rate and the norm of the gradients.
 
         Raises:
-            DivergedError: a gradient is not finite; nothing has changed.
+            DivergedError: the gradients or the running statistics are not finite, or the gradients of a size that soon
+                ends in it; no weight has changed.
         """
-        rate = set_rate(self.optimizer, self.schedule(step))
-        norm = float(nn.utils.clip_grad_norm_(self._trained, self.max_grad_norm or math.inf))
-        if not math.isfinite(norm):
-            raise DivergedError(f"step {step}: the gradients are not finite; lower train.learning_rate")
+        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        if not all(bool(torch.isfinite(buffer).all()) for buffer in buffers):
+            raise DivergedError("running statistics of a batch norm are not finite")
+        rate = self.set_rate(step)
+        norm = self.gradient_norm()
+        self.check_norm(norm)
+        if self.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._trained, self.max_grad_norm, torch.tensor(norm))
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         return rate, norm
+
+    def set_rate(self, step: int) -> float:
+        """Set the rates of step 1, 2, ...; give that of the weights."""
+        return set_rate(self.optimizer, self.schedule(step))
+
+    def gradient_norm(self) -> float:
+        """Give the norm of all gradients together, before clipping."""
+        return float(nn.utils.get_total_norm([each.grad for each in self._trained if each.grad is not None]))
+
+    def largest_gradient(self) -> tuple[str, Tensor]:
+        """Give the name and the gradient of the weight whose gradient has the largest element."""
+        named = zip(self._names(), self._trained, strict=True)
+        gradients = [(name, weight.grad) for name, weight in named if weight.grad is not None]
+        return max(gradients, key=lambda pair: float(pair[1].abs().max()))
+
+    def check_norm(self, norm: float) -> None:
+        """Refuse to step along gradients of a norm that is not finite, or of which weights would soon not be.
+
+        Raises:
+            DivergedError: it is so.
+        """
+        if not math.isfinite(norm) or min(norm, self.max_grad_norm or math.inf) > _LARGEST_NORM:
+            raise DivergedError(f"the norm of the gradients is {norm:.4g}")
 
     def tensors(self) -> dict[str, Tensor]:
         """Give all of it as named tensors: "model.x", "average.x", "optimizer.x.momentum_buffer"."""

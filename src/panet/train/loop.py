@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +11,19 @@ from panet.data.dataset import sample_generator
 from panet.errors import DataError, DivergedError, PANetError, PeerError, ResourceError
 from panet.structures import Batch
 from panet.train.distributed import ALONE, Ranks, gradients_shared
+from panet.train.divergence import Watch
 from panet.train.interrupts import Interrupts
 from panet.train.learner import Learner
 from panet.train.memory import OutOfMemory
 from panet.train.run import Run, StepRecord
 
-__all__ = ["Judge", "Plan", "train"]
+__all__ = ["Agree", "Judge", "Plan", "backpropagate", "train"]
 
 Judge = Callable[[nn.Module], Mapping[str, float]]
 """A model -> its scores on the validation pictures, "mask/AP", "box/AP", and its losses there, "loss/..."."""
+
+Agree = Callable[[Mapping[str, float], DivergedError | None], dict[str, float]]
+"""The mean losses of a rank, and what forbids the step there -> the mean losses of all; raises what forbids it."""
 
 _OBJECTIVE = -2  # and below: the objective's draws, a number for each of a step's batches; samples have indices from 0
 
@@ -69,7 +74,8 @@ def train(
         interrupts: what a judge of several processes heeds.
 
     Raises:
-        DivergedError: a loss or a gradient is not finite; the weights are those of the step before.
+        DivergedError: a loss or a gradient is not finite; the state is that of the step before, and has been saved
+            with a report.
         DataError: a picture can no longer be read; the run has been saved.
         ResourceError: memory ran out in a step; or no batch comes any more, then the run has been saved.
         KeyboardInterrupt, SystemExit, BrokenPipeError: on a signal, or when nobody reads what is shown any more; the
@@ -78,6 +84,7 @@ def train(
     """
     objective.train()
     stream = iter(batches)
+    watch = Watch(objective, learner, run, ranks)
     with interrupts or Interrupts() as interrupts:
         try:
             _check_if_due(learner, plan, run, judge)
@@ -86,7 +93,8 @@ def train(
                     run.note(f"no better score in {plan.patience} evaluations: stopped after step {step - 1}")
                     break
                 micro_batches = [next(stream).to(plan.device) for _ in range(plan.accumulate)]
-                with interrupts.held(), OutOfMemory(step, micro_batches):
+                attempt = partial(_attempt, step, objective, micro_batches, learner, plan, ranks, interrupts)
+                with interrupts.held(), OutOfMemory(step, micro_batches), watch.over(step, micro_batches, attempt):
                     run.record(_take_step(step, objective, micro_batches, learner, plan, ranks, interrupts))
                 _check_if_due(learner, plan, run, judge)
                 interrupts.check()
@@ -109,26 +117,71 @@ def _take_step(
     interrupts: Interrupts,
 ) -> StepRecord:
     """Take a step over the batches of all ranks: batch i of rank r is number i * size + r of it."""
+    means = _attempt(step, objective, micro_batches, learner, plan, ranks, interrupts)
+    ranks.average_statistics(learner.model)
+    rate, grad_norm = _update(step, learner, ranks)
+    return StepRecord(step, means, rate, grad_norm)
+
+
+def _attempt(
+    step: int,
+    objective: nn.Module,
+    micro_batches: Sequence[Batch],
+    learner: Learner,
+    plan: Plan,
+    ranks: Ranks,
+    interrupts: Interrupts,
+) -> dict[str, float]:
+    """Set the gradients of a step, as all ranks agree on them."""
+
+    def agree(means: Mapping[str, float], problem: DivergedError | None) -> dict[str, float]:
+        agreed, stop = ranks.agree(means, problem, interrupts.noted)
+        interrupts.agree(stop)
+        return agreed
+
+    return backpropagate(step, objective, micro_batches, learner, plan, (ranks.rank, ranks.size), agree)
+
+
+def backpropagate(
+    step: int,
+    objective: nn.Module,
+    micro_batches: Sequence[Batch],
+    learner: Learner,
+    plan: Plan,
+    share: tuple[int, int],
+    agree: Agree,
+) -> dict[str, float]:
+    """Set the gradients of a step, as they are in its first attempt and in every other; give the mean losses.
+
+    Args:
+        step: 1, 2, ...
+        objective: (Batch, torch.Generator) -> named scalar losses.
+        micro_batches: of this rank.
+        learner: of the objective's model.
+        plan: of the run.
+        share: this rank, and how many there are.
+        agree: called before the last gradients.
+
+    Raises:
+        DivergedError: by `agree`.
+    """
     learner.optimizer.zero_grad(set_to_none=True)
-    count = len(micro_batches)
+    count, (rank, num_ranks) = len(micro_batches), share
     means: dict[str, float] = {}
     problem: DivergedError | None = None
     for i, batch in enumerate(micro_batches):
-        generator = sample_generator(plan.seed, step, _OBJECTIVE - (i * ranks.size + ranks.rank))
+        generator = sample_generator(plan.seed, step, _OBJECTIVE - (i * num_ranks + rank))
         with gradients_shared(objective, wanted=i == count - 1):
             with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.mixed_precision):
                 losses: dict[str, Tensor] = objective(batch, generator)
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             if not torch.isfinite(total):  # one device sync a step; a silent NaN costs the run
-                problem = problem or DivergedError(_explain(step, losses, batch))
+                problem = problem or DivergedError("a loss is not finite")
             means = {name: means.get(name, 0.0) + float(loss.detach()) / count for name, loss in losses.items()}
             if i == count - 1:
-                means, stop = ranks.agree(means, problem, interrupts.noted)
-                interrupts.agree(stop)
+                means = agree(means, problem)
             (total / count).backward()  # type: ignore[no-untyped-call]
-    ranks.average_statistics(learner.model)
-    rate, grad_norm = _update(step, learner, ranks)
-    return StepRecord(step, means, rate, grad_norm)
+    return means
 
 
 def _update(step: int, learner: Learner, ranks: Ranks) -> tuple[float, float]:
@@ -139,12 +192,6 @@ def _update(step: int, learner: Learner, ranks: Ranks) -> tuple[float, float]:
         if ranks.is_first:
             raise
         raise PeerError("", error.exit_code) from error
-
-
-def _explain(step: int, losses: Mapping[str, Tensor], batch: Batch) -> str:
-    values = ", ".join(f"{name} {float(loss.detach()):.4g}" for name, loss in losses.items())
-    pictures = ", ".join(map(repr, batch.image_ids))
-    return f"step {step}: a loss is not finite ({values}) on images {pictures}; lower train.learning_rate"
 
 
 def _check_if_due(learner: Learner, plan: Plan, run: Run, judge: Judge | None) -> None:

@@ -2,21 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from panet.config import ModelConfig
 from panet.errors import CheckpointError
 from panet.structures import LabelMap
-from panet.train.board import Board
 from panet.train.checkpoints import Checkpoints, Standing
 from panet.train.distributed import ALONE, Ranks
 from panet.train.journal import Journal
 from panet.train.learner import Learner
+from panet.train.log_group import LogGroup
 from panet.train.sums import Sums
 from panet.weights.checkpoint import save_model
 from panet.weights.files import clear_parts
@@ -50,7 +52,7 @@ def score_of(metrics: Mapping[str, float]) -> float:
 
 
 class Run:
-    """A run's folder while it trains: metrics.jsonl, tensorboard/, weights/{best,last}.safetensors, checkpoint/.
+    """A run's folder while it trains: metrics.jsonl and other logs, weights/{best,last}.safetensors, checkpoint/.
 
     A full disk or a lost folder does not end the training: what cannot be written is told, kept, and written with the
     next save that succeeds.
@@ -67,6 +69,8 @@ class Run:
         save_seconds: between checkpoints where no evaluation comes.
         clock: seconds that never go back.
         ranks: the processes that train together; the first one writes, the others keep count.
+        services: names in `logs.SERVICES` that are asked for.
+        settings: of the run, shown there.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Run:
         save_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         ranks: Ranks = ALONE,
+        services: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.standing = Standing()
@@ -95,7 +101,7 @@ class Run:
         self._sums = Sums(folder)
         self._checkpoints = Checkpoints(folder, config, label_map, self._sums)
         self._journal = Journal(folder / "metrics.jsonl")
-        self._board: Board | None = None
+        self._logs = LogGroup(folder, self._journal, services, settings or {}, on_note)
         self._best: tuple[int, dict[str, Tensor]] | None = None  # step and weights that are still to be written
         self._trouble = ""  # why the last write failed
         self._save_seconds = save_seconds
@@ -125,7 +131,7 @@ class Run:
                 self._checkpoints.save(self.standing, learner.tensors())
         if self._writes:
             self._journal.rewind(self.standing)
-            self._open_board()
+            self._logs.open(self.standing.step)
 
     def _open(self) -> dict[str, Tensor]:
         """Clear what a crash left, and give what the newest checkpoint holds."""
@@ -141,8 +147,16 @@ class Run:
         self.standing = Standing.model_validate(self._ranks.share(self.standing.model_dump))
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
+        self._logs.close()
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a log is there that shows pictures."""
+        return self._logs.takes_pictures
+
+    def show(self, named: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Log pictures (H, W, 3) RGB of the step that is being evaluated."""
+        self._logs.pictures(self.standing.step, named)
 
     def is_stale(self, patience: int | None) -> bool:
         """Tell whether so many evaluations in a row were no better than the best."""
@@ -233,7 +247,7 @@ class Run:
         if self._best is None:  # the next that is scored will be the best
             self.standing = self.standing.model_copy(update={"best_step": 0, "best_score": None})
         self.close()
-        self._open_board()
+        self._logs.open(self.standing.step)
         self.note(f"{self.folder}: was removed; made anew, without what was in it before step {self.standing.step}")
 
     def _save_weights(self, name: str, step: int, state: Mapping[str, Tensor]) -> None:
@@ -251,23 +265,8 @@ class Run:
         if error is not None and not self._trouble:
             self._trouble = f"metrics.jsonl: {error.strerror}"
             self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
-        error = None if self._board is None else self._board.add(_flatten(content), step)
-        if error is not None:
-            self.note(f"tensorboard: {error.strerror or error}: its curves end before step {step}")
-
-    def _open_board(self) -> None:
-        self._board = Board(self.folder / "tensorboard", self.standing.step + 1)
+        self._logs.scalars(line)
 
 
 def _copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-
-
-def _flatten(content: Mapping[str, Any]) -> list[tuple[str, float]]:
-    flat: list[tuple[str, float]] = []
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            flat += [(f"{name}/{inner}", number) for inner, number in value.items() if number is not None]
-        else:
-            flat.append((name, value))
-    return flat

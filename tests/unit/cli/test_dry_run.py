@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from panet.cli.dry_run import describe_schedule, largest_input, meta_model, saved_bytes
+from panet.cli.dry_run import describe_schedule
+from panet.cli.estimate import largest_input, meta_model, saved_bytes
 from panet.cli.main import run
 from panet.config import Config, DataConfig, TrainConfig
 from panet.data.synthetic import write_shapes

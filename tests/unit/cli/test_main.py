@@ -124,7 +124,7 @@ def test_a_signal_keeps_its_code(failing, capsys) -> None:
     ("arguments", "message"),
     [
         (["trian"], "No such command 'trian'. Did you mean 'train'? (`panet --help` tells more)"),
-        (["train", "--foo"], "No such option: --foo (`panet train --help` tells more)"),
+        (["train", "--quux"], "No such option: --quux (`panet train --help` tells more)"),
         (["train", "--steps", "x"], "Invalid value for '--steps'"),
         (["config", "--model", "panet_r5"], "model 'panet_r5' is unknown (did you mean 'panet_r50'?)"),
         (["config", "--set", "train.lerning_rate=1"], "did you mean 'learning_rate'?"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from panet.config import DataConfig, ModelConfig, PixelConfig
 from panet.data.batching import make_image_batch
-from panet.data.build import build_normalise, build_test_loader, build_train_loader, steps_per_epoch
+from panet.data.build import build_batch, build_normalise, build_test_loader, build_train_loader, steps_per_epoch
 from panet.data.coco import read_coco
 from panet.data.image_table import ImageTable
 from panet.data.images import read_image
@@ -62,6 +62,17 @@ def test_an_epoch_shows_every_picture_once(shapes):
 
 def test_resuming_continues_the_same_run(shapes):
     assert_equal(train_batches(shapes, start_step=3), train_batches(shapes)[3:])
+
+
+def test_a_batch_tells_where_it_comes_from_and_can_be_made_again_from_that(shapes):
+    batches = train_batches(shapes)
+    assert [batch.sources[0].epoch for batch in batches] == [0, 0, 0, 0, 1, 1]
+    for batch in batches:
+        records = [shapes.images[source.index] for source in batch.sources]
+        assert [record.id for record in records] == batch.image_ids
+        assert [record.file_name for record in records] == [source.file_name for source in batch.sources]
+        keys = [(source.epoch, source.index) for source in batch.sources]
+        assert_equal([build_batch(shapes, DATA, MODEL, 0, keys)], [batch])
 
 
 def test_the_global_generator_neither_moves_nor_matters(shapes):

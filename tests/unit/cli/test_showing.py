@@ -1,0 +1,51 @@
+"""Pictures of what is annotated beside what is found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panet.cli.showing import choose_pictures, draw_pairs, shown
+from panet.data.coco import read_coco
+from panet.data.synthetic import write_shapes
+from panet.weights.checkpoint import restore
+
+
+@pytest.fixture
+def shapes(tmp_path: Path):
+    """Nine pictures, the sixth without an object."""
+    write_shapes(tmp_path / "shapes", num_train=1, num_val=9, size=64, seed=0)
+    return read_coco(tmp_path / "shapes" / "val.json", tmp_path / "shapes" / "images")
+
+
+def test_the_same_few_pictures_are_chosen_from_those_with_objects(shapes) -> None:
+    assert choose_pictures(shapes) == [0, 2, 4]
+
+
+def test_a_pair_shows_the_truth_left_and_the_models_mode_is_kept(shapes, tiny_model: Path) -> None:
+    model, model_file = restore(tiny_model)
+    model.train()
+    model.backbone.eval()
+    pairs = draw_pairs(model, shapes, [0, 1], model_file.config)
+    assert list(pairs) == ["val/val_0000.png", "val/val_0001.png"]
+    picture = pairs["val/val_0000.png"]
+    assert picture.dtype == np.uint8
+    assert picture.shape == (640 + 28, 1280, 3)
+    left, right = picture[28:, :640], picture[28:, 640:]
+    assert (left != right).any()
+    assert model.training
+    assert not model.backbone.training
+
+
+def test_a_picture_that_is_gone_is_left_out(shapes, tiny_model: Path) -> None:
+    model, model_file = restore(tiny_model)
+    shapes.images[0].path.unlink()
+    assert list(draw_pairs(model, shapes, [0, 1], model_file.config)) == ["val/val_0001.png"]
+
+
+def test_a_judge_shows_pictures_and_gives_its_scores(shapes, tiny_model: Path) -> None:
+    model, model_file = restore(tiny_model)
+    seen: list = []
+    judge = shown(lambda _: {"box/AP": 0.5}, shapes, model_file.config, seen.append)
+    assert judge(model) == {"box/AP": 0.5}
+    assert len(seen[0]) == 3
