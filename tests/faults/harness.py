@@ -74,7 +74,6 @@ NUM_STEPS = 12
 STEPS_PER_CHECK = 3
 SECONDS = 120.0
 """That any child may take."""
-_SHARERS = 8  # of a processor, at most
 _MARK = "FAULT_MARK"
 _SETTINGS = [*TINY, "train.ema_decay=0.9", "train.evaluate_every=0.25", "data.colour_jitter=0.2"]  # of 12 steps
 _LOCKS = {name: threading.Lock() for name in ("shapes", "whole", "killed")}
@@ -148,7 +147,8 @@ def soon(seconds: float, wall: float, processor: float) -> bool:
         wall: s that it took.
         processor: s that it computed.
     """
-    return wall < max(seconds, _SHARERS * processor) and processor < seconds
+    sharers = 2 + 2 * os.getloadavg()[0]  # of a processor; the average lags behind
+    return wall < max(seconds, sharers * processor) and processor < seconds
 
 
 def command(arguments: Sequence[str], patches: Sequence[Patch] = ()) -> list[str]:

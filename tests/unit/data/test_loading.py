@@ -1,5 +1,6 @@
 """Processes that read ahead: how their end, their errors and their silence are told."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from panet.data.loading import Made, build_loader
+from panet.data.workers import WorkerWatch
 from panet.errors import DataError, ResourceError
 
 BATCH = (torch.ones(3), torch.zeros(0))
@@ -86,17 +88,32 @@ def test_a_death_between_two_batches_interrupts_nothing_and_is_told_at_the_next(
         list(batches)
 
 
-def test_a_signal_that_comes_while_processes_start_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork = os.fork
+def test_a_signal_that_comes_while_processes_start_waits_until_all_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, started = os.fork, []
 
     def interrupted() -> int:
-        os.kill(os.getpid(), signal.SIGINT)
-        return fork()
+        if not started:
+            os.kill(os.getpid(), signal.SIGINT)
+        child = fork()
+        started.append(child)
+        return child
 
     monkeypatch.setattr(os, "fork", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(load(fail, workers=1))
+        list(load(lambda: None, workers=2))
+    assert len(started) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_pipe_that_breaks_just_before_its_process_is_dead_is_told_as_that_death() -> None:
+    watch = WorkerWatch(1.0)
+    with watch:
+        process = multiprocessing.get_context("fork").Process(
+            target=lambda: (time.sleep(0.3), os._exit(3)), daemon=True
+        )
+        process.start()
+    with pytest.raises(ResourceError, match="ended by itself with exit code 3"), watch:
+        raise ConnectionResetError
 
 
 def test_a_loader_can_be_read_twice() -> None:
