@@ -1,6 +1,7 @@
 """`panet ablate` on a tiny data set with a tiny network: runs, what is not repeated, reports, and every wrong turn."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +196,8 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(shapes: Path, capsys, mo
     take_step = loop._take_step
 
     def stop_in_the_second_run(step: int, *arguments: Any) -> Any:
-        if step == 2 and Path("out/bpa-seed0").exists():
-            raise KeyboardInterrupt
+        if step == 1 and Path("out/bpa-seed0").exists():
+            signal.raise_signal(signal.SIGINT)  # heeded after the step
         return take_step(step, *arguments)
 
     with monkeypatch.context() as patched:
