@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp import is_autocast_available
 from torch.autograd import Function
 from torch.nn.functional import batch_norm, linear
 from torch.overrides import TorchFunctionMode
@@ -27,6 +28,8 @@ def lean_linear(x: Tensor, weight: Tensor, bias: Tensor | None, remake: Callable
         (R, O), as `torch.nn.functional.linear` gives it.
     """
     kind = x.device.type
+    if not is_autocast_available(kind):  # the meta device
+        return linear(x, weight, bias)
     if torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
     with torch.autocast(kind, enabled=False):

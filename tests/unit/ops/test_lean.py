@@ -56,6 +56,14 @@ def test_under_autocast_a_lean_linear_layer_multiplies_in_bfloat16_and_trains_fl
         torch.testing.assert_close(lean, plain, rtol=0.02, atol=0.05)
 
 
+def test_a_lean_linear_layer_has_shapes_alone_on_the_meta_device():
+    x, weight = torch.zeros(5, 3, device="meta"), torch.zeros(4, 3, device="meta", requires_grad=True)
+    result = lean_linear(x, weight, None, lambda: x)
+    assert result.shape == (5, 4)
+    result.sum().backward()
+    assert weight.grad.shape == (4, 3)
+
+
 def frozen_norm() -> nn.BatchNorm2d:
     norm = nn.BatchNorm2d(3).double().eval().requires_grad_(False)
     norm.weight.copy_(numbers(3, seed=3))
