@@ -9,8 +9,11 @@ from panet import errors
 def test_every_error_is_a_panet_error_with_its_exit_code(name):
     kind = getattr(errors, name)
     assert issubclass(kind, errors.PANetError)
-    assert kind.exit_code == (3 if name == "DivergedError" else 2)
-    assert str(kind("one line")) == "one line"
+    others = {"DivergedError": 3, "ResourceError": 4, "RankError": 4, "PeerError": 4}
+    assert kind.exit_code == others.get(name, 2)
+    error = kind("one line", 3) if kind is errors.PeerError else kind("one line")
+    assert str(error) == "one line"
+    assert error.exit_code == (3 if kind is errors.PeerError else kind.exit_code)
 
 
 @pytest.mark.parametrize(
