@@ -93,6 +93,12 @@ def main() -> None:
         code = run(sys.argv[1:])
     finally:
         gc.freeze()  # else Python takes a second to look through all that is imported before it ends
+    if "RANK" in os.environ:
+        # One of several processes: all has been written and all have met. What is left are threads of the connection,
+        # which now and then abort when the other side ends first.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -45,9 +46,16 @@ def leave_signals(_worker: int) -> None:
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
+    sys.excepthook = _tell_but_for_a_lost_reader
     for number in _ending():
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _tell_but_for_a_lost_reader(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """Print what was not caught, but not that the main process hung up: the thread that hands over batches does so."""
+    if not isinstance(error, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, at)
 
 
 def _ending() -> list[signal.Signals]:

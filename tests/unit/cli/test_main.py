@@ -173,3 +173,15 @@ def test_a_name_in_another_script_does_not_end_a_run() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode("ascii") == f"panet {__version__}\n\\xe4\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["no-such-command"]])
+def test_one_of_several_processes_leaves_at_once_with_its_code(arguments, monkeypatch, capsys) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(main.sys, "argv", ["panet", *arguments])
+    monkeypatch.setattr(main.os, "_exit", codes.append)
+    monkeypatch.setattr(main.gc, "freeze", lambda: None)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SystemExit):
+        main.main()
+    assert codes == [main.run(arguments)]
