@@ -93,7 +93,7 @@ def main() -> None:
         code = run(sys.argv[1:])
     finally:
         gc.freeze()  # else Python takes a second to look through all that is imported before it ends
-    if "RANK" in os.environ:
+    if "RANK" in os.environ and code == 0:
         # One of several processes: all has been written and all have met. What is left are threads of the connection,
         # which now and then abort when the other side ends first.
         for stream in (sys.stdout, sys.stderr):

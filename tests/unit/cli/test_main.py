@@ -176,7 +176,7 @@ def test_a_name_in_another_script_does_not_end_a_run() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["no-such-command"]])
-def test_one_of_several_processes_leaves_at_once_with_its_code(arguments, monkeypatch, capsys) -> None:
+def test_one_of_several_processes_leaves_at_once_if_all_went_well(arguments, monkeypatch, capsys) -> None:
     codes: list[int] = []
     monkeypatch.setattr(main.sys, "argv", ["panet", *arguments])
     monkeypatch.setattr(main.os, "_exit", codes.append)
@@ -184,4 +184,4 @@ def test_one_of_several_processes_leaves_at_once_with_its_code(arguments, monkey
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(SystemExit):
         main.main()
-    assert codes == [main.run(arguments)]
+    assert codes == [code for code in [main.run(arguments)] if code == 0]
