@@ -97,7 +97,7 @@ def measure(folder: Path, config: Config, num_steps: int, ranks: Ranks) -> Times
             if talks:
                 ranks.agree({name: float(loss.detach()) for name, loss in losses.items()}, None, None)
             marks.append(time.perf_counter())
-            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch has no types there
         marks.append(time.perf_counter())
         if talks:
             learner.update(step // 2 + 1)

@@ -102,7 +102,7 @@ def _share(value: object) -> None:
     """Move all tensors of a value to memory that processes share; RuntimeError if there is too little."""
     if isinstance(value, Tensor):
         if value.numel():
-            value.share_memory_()  # type: ignore[no-untyped-call]
+            value.share_memory_()  # type: ignore[no-untyped-call]  # torch has no types there
     elif isinstance(value, tuple):
         for part in value:
             _share(part)

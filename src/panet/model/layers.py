@@ -77,7 +77,7 @@ class LinearBlock(nn.Sequential):
     def forward(self, x: Tensor, remake: Callable[[], Tensor] | None = None) -> Tensor:
         """Apply all of it; what autograd would keep of `x` is made again by `remake`, if it is given."""
         if remake is None:
-            result: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            result: Tensor = super().forward(x)  # type: ignore[no-untyped-call]  # torch has no types there
             return result
         x = lean_linear(self.flatten(x), self.linear.weight, self.linear.bias, lambda: self.flatten(remake()))
         for layer in list(self)[2:]:

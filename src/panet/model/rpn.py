@@ -72,15 +72,14 @@ class RPNHead(nn.Module):
             pairs = list(enumerate(chosen))
             return [objectness[i, index] for i, index in pairs], [deltas[i, index] for i, index in pairs]
         num_anchors = self.objectness.out_channels
-        index = torch.cat(list(chosen))
-        picture = torch.repeat_interleave(torch.tensor([len(each) for each in chosen], device=index.device))
+        index, counts = torch.cat(list(chosen)), [len(each) for each in chosen]
+        picture = torch.repeat_interleave(torch.tensor(counts, device=index.device))
         cell, anchor = index // num_anchors, index % num_anchors
         kernel = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
         hidden = self.relu(linear(_neighbourhoods(n, picture, cell), kernel, self.conv.bias))
         objectness = _apply_to_cells(self.objectness, hidden).gather(1, anchor[:, None]).squeeze(1)
         deltas = _apply_to_cells(self.deltas, hidden).view(len(index), num_anchors, 4)
         deltas = deltas[torch.arange(len(index), device=index.device), anchor]
-        counts = [len(each) for each in chosen]
         return list(torch.split(objectness, counts)), list(torch.split(deltas, counts))
 
     def _hidden(self, feature: Tensor) -> Tensor:

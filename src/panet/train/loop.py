@@ -180,7 +180,7 @@ def backpropagate(
             means = {name: means.get(name, 0.0) + float(loss.detach()) / count for name, loss in losses.items()}
             if i == count - 1:
                 means = agree(means, problem)
-            (total / count).backward()  # type: ignore[no-untyped-call]
+            (total / count).backward()  # type: ignore[no-untyped-call]  # torch has no types there
     return means
 
 

@@ -62,7 +62,7 @@ def rehearse(objective: nn.Module, batch: Batch, device: torch.device, mixed_pre
                 f"before the first step, {name}: a loss is not finite ({listed}) on images {pictures}: "
                 "start from other weights, or look at these pictures"
             )
-        torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]  # torch has no types there
         end = _now(device)
     return Rehearsal(middle - start, end - middle, peak_memory(device))
 

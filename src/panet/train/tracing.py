@@ -123,7 +123,7 @@ class _Eye:
         self._handles.append(self._objective.register_forward_hook(self._look_at_losses))
         for name, weight in self._objective.named_parameters():
             if weight.requires_grad:
-                self._handles.append(weight.register_hook(partial(self._look, "weight gradient", _short(name))))  # type: ignore[no-untyped-call]
+                self._handles.append(weight.register_hook(partial(self._look, "weight gradient", _short(name))))  # type: ignore[no-untyped-call]  # torch has no types
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,7 +166,7 @@ class _Eye:
             self._look("output", name, tensor)
             if tensor.requires_grad:
                 # Not a backward hook of the module: that would forbid what is computed in place after it.
-                tensor.register_hook(partial(self._look, "output gradient", name))  # type: ignore[no-untyped-call]
+                tensor.register_hook(partial(self._look, "output gradient", name))  # type: ignore[no-untyped-call]  # torch has no types
 
     def _look_at_losses(self, _objective: nn.Module, _inputs: object, losses: Mapping[str, Tensor]) -> None:
         for name, loss in losses.items():
