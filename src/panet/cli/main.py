@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Annotated
@@ -39,6 +40,8 @@ from panet.errors import PANetError, PeerError
 __all__ = ["main"]
 
 _INTERNAL, _RESOURCE = 1, 4
+_TIME_TO_HEAR = 1.0
+"""Seconds in which the other processes read what this one told them of its error, before the connection ends."""
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 # Parts of torch's messages -> what to do.
 _RESOURCE_HINTS = {
@@ -93,11 +96,13 @@ def main() -> None:
         code = run(sys.argv[1:])
     finally:
         gc.freeze()  # else Python takes a second to look through all that is imported before it ends
-    if "RANK" in os.environ and code == 0:
-        # One of several processes: all has been written and all have met. What is left are threads of the connection,
-        # which now and then abort when the other side ends first.
+    if "RANK" in os.environ:
+        # One of several processes: all has been written. What is left are threads of the connection, which now and
+        # then abort when the other side ends first, and would give the code of a signal for that of the error.
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        if code:
+            time.sleep(_TIME_TO_HEAR)
         os._exit(code)
     sys.exit(code)
 

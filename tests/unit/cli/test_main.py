@@ -176,12 +176,17 @@ def test_a_name_in_another_script_does_not_end_a_run() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["no-such-command"]])
-def test_one_of_several_processes_leaves_at_once_if_all_went_well(arguments, monkeypatch, capsys) -> None:
+def test_one_of_several_processes_leaves_at_once_or_when_the_others_heard_of_its_error(
+    arguments, monkeypatch, capsys
+) -> None:
     codes: list[int] = []
+    waited: list[float] = []
     monkeypatch.setattr(main.sys, "argv", ["panet", *arguments])
     monkeypatch.setattr(main.os, "_exit", codes.append)
+    monkeypatch.setattr(main.time, "sleep", waited.append)
     monkeypatch.setattr(main.gc, "freeze", lambda: None)
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(SystemExit):
         main.main()
-    assert codes == [code for code in [main.run(arguments)] if code == 0]
+    assert codes == [main.run(arguments)]
+    assert len(waited) == (codes != [0])
