@@ -1,6 +1,7 @@
 """A training step, of PANet and of torchvision's Mask R-CNN, on the same drawn rectangles."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,9 +38,15 @@ def _draw_target(image_id: int, size: Size, num_classes: int, generator: torch.G
     return Target(boxes, labels, masks, torch.zeros(_NUM_OBJECTS, dtype=torch.bool), image_id)
 
 
-def panet_step(objective: nn.Module, batch: Batch, dtype: torch.dtype) -> Callable[[], float]:
-    """Give what is timed: forward, backward and update of an `Objective`, in bf16 autocast if that is the type."""
-    optimizer = _optimizer(objective, fused=True)  # as `train.optimizer` builds it
+def panet_step(objective: nn.Module, batch: Batch, dtype: torch.dtype, *, naive: bool = False) -> Callable[[], float]:
+    """Give what is timed: forward, backward and update of an `Objective`, in bf16 autocast if that is the type.
+
+    A `naive` one gets its pictures channels first, or all layers would take over the other order from them, and
+    torch's default optimizer.
+    """
+    optimizer = _optimizer(objective, fused=None if naive else True)  # fused as `train.optimizer` builds it
+    if naive:
+        batch = replace(batch, images=replace(batch.images, tensor=batch.images.tensor.contiguous()))
 
     def run() -> float:
         optimizer.zero_grad(set_to_none=True)  # where `train.loop` has it

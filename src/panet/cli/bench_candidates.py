@@ -121,10 +121,10 @@ class _TrainingStep:
             self.run: Callable[[], object] = torchvision_step(entry.form, batch, config.model.num_classes)
             return
         model = build_model(config.model, load_backbone=False)
-        model = naive_form(model) if entry.form == "naive" else model
-        objective = build_objective(model, config.objective, config.model.rpn)
-        objective.whole_rpn = entry.form == "naive"
-        self.run = panet_step(objective.train(), batch, _DTYPES.get(entry.form, torch.float32))
+        naive = entry.form == "naive"
+        objective = build_objective(naive_form(model) if naive else model, config.objective, config.model.rpn)
+        objective.whole_rpn, objective.fast_convs = naive, not naive
+        self.run = panet_step(objective.train(), batch, _DTYPES.get(entry.form, torch.float32), naive=naive)
 
     def stages(self, clock: Callable[[], float]) -> Mapping[str, float]:
         return {}

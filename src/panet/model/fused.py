@@ -66,7 +66,7 @@ class WinogradConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, dtype: torch.dtype, activation: Activation = NO_ACTIVATION) -> None:
         super().__init__()
         assert can_take(conv)
-        self.weight = winograd.transform_weights(conv.weight, dtype)
+        self.weight = winograd.transform_weights(conv.weight.float(), dtype)
         self.bias = None if conv.bias is None else conv.bias.detach().float()
         self.bounds = _BOUNDS[activation[0]]
 

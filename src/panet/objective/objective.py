@@ -1,6 +1,7 @@
 """Batch -> named scalar losses. This module is what trains; the model inside it only predicts."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from panet.objective.mask_loss import mask_loss
 from panet.objective.rpn_loss import AnchorTargets, objectness_loss, rpn_box_loss
 from panet.objective.targets import AnchorRule, RoIRule, SampledRoIs, anchor_labels, sample_anchors, sample_rois
 from panet.ops.boxes import encode
+from panet.ops.fast_convs import FastConvs
 from panet.ops.paste import crop_masks
 from panet.ops.sampling import choose
 from panet.structures import Batch, Pyramid, Size, Target
@@ -35,6 +37,7 @@ class Objective(nn.Module):
         rpn_beta: of the RPN's box loss.
         box_beta: of the box head's.
         whole_rpn: differentiate the RPN's outputs of all anchors, not just of those that train: the same, but slow.
+        fast_convs: let 3x3 convs take the compiled kernel where that is faster (`panet.ops.fast_convs`).
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Objective(nn.Module):
         rpn_beta: float = 1 / 9,
         box_beta: float = 1 / 3,
         whole_rpn: bool = False,
+        fast_convs: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -58,6 +62,7 @@ class Objective(nn.Module):
         self.rpn_beta = rpn_beta
         self.box_beta = box_beta
         self.whole_rpn = whole_rpn
+        self.fast_convs = fast_convs
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Judge a batch; in eval mode the same call gives a validation loss.
@@ -68,6 +73,10 @@ class Objective(nn.Module):
         Returns:
             Scalars "objectness", "rpn_box", "class", "box" and, with a mask branch, "mask".
         """
+        with FastConvs() if self.fast_convs else nullcontext():
+            return self._judge(batch, generator)
+
+    def _judge(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         images, targets = batch.images, batch.targets
         if self.roi_rule.inclusive:
             targets = tuple(map(_with_last_pixel, targets, images.scales))

@@ -15,9 +15,17 @@ from torch import Tensor
 
 from panet.errors import ConfigError
 
-__all__ = ["LIBRARY", "PROBLEM", "convolve", "has_pairs", "pool", "pool_backward", "vectors", "write_counts"]
+__all__ = [
+    "LIBRARY",
+    "PROBLEM",
+    "has_pairs",
+    "pool",
+    "pool_backward",
+    "vectors",
+    "write_counts",
+]
 
-_INTERFACE = 3  # of kernels/*.cpp
+_INTERFACE = 4  # of kernels/*.cpp
 
 
 class _Pooling(ctypes.Structure):
@@ -27,17 +35,6 @@ class _Pooling(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("num_levels", "batch", "channels", "num_rois", "size", "samples")),
         *((name, ctypes.c_int64) for name in ("aligned", "is_bfloat16", "is_channels_first", "num_threads")),
         *((name, ctypes.c_void_p) for name in ("heights", "widths", "scales", "rois", "level_of")),
-    )
-
-
-class _Convolution(ctypes.Structure):
-    """`struct Convolution` of kernels/winograd.cpp."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "inputs", "outputs")),
-        *((name, ctypes.c_int64) for name in ("is_bfloat16", "has_pairs", "num_threads")),
-        *((name, ctypes.c_float) for name in ("lowest", "highest")),
-        *((name, ctypes.c_void_p) for name in ("map", "weights", "bias", "addend", "result")),
     )
 
 
@@ -132,47 +129,6 @@ def pool_backward(
     call = _describe(maps, grids, rois, level_of, scales, samples, aligned)
     if not LIBRARY.panet_pool_backward(ctypes.byref(call), _addresses(grids), _addresses(maps)):
         raise MemoryError("gradients of pooled RoIs")
-
-
-def convolve(
-    x: Tensor,
-    weights: Tensor,
-    bias: Tensor | None,
-    addend: Tensor | None,
-    lowest: float,
-    highest: float,
-) -> Tensor:
-    """Give a 3x3 conv of stride 1, padded with zeros, plus bias and addend, cut to lowest .. highest.
-
-    Args:
-        x: (N, C, H, W) float32 or bfloat16, on the CPU, in channels_last memory.
-        weights: of `winograd.transform_weights`.
-        bias: (K,) float32 or None.
-        addend: (N, K, H, W) of the type and memory of `x`, or None.
-    Returns:
-        (N, K, H, W) of the type and memory of `x`. Sums are float32.
-    """
-    assert LIBRARY is not None
-    (batch, inputs, height, width), outputs = x.shape, weights.shape[1] * 16
-    result = torch.empty((batch, outputs, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    assert x.dtype in (torch.float32, torch.bfloat16)
-    has_pairs = weights.dtype == torch.bfloat16
-    assert weights.shape == ((36, outputs // 16, inputs // 2, 16, 2) if has_pairs else (36, outputs // 16, inputs, 16))
-    assert inputs % 16 == 0
-    assert bias is None or (bias.shape == (outputs,) and bias.dtype == torch.float32 and bias.is_contiguous())
-    assert addend is None or (addend.shape == result.shape and addend.dtype == x.dtype)
-    assert weights.is_contiguous()
-    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in (x, addend) if each is not None)
-    call = _Convolution(
-        *(batch, height, width, inputs, outputs),
-        *(int(x.dtype == torch.bfloat16), int(has_pairs), torch.get_num_threads()),
-        *(lowest, highest, x.data_ptr(), weights.data_ptr()),
-        *(None if each is None else each.data_ptr() for each in (bias, addend)),
-        result.data_ptr(),
-    )
-    if not LIBRARY.panet_convolve(ctypes.byref(call)):
-        raise MemoryError("a 3x3 convolution")
-    return result
 
 
 def write_counts(grids: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float) -> list[str]:

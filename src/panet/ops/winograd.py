@@ -6,12 +6,10 @@ The compiled kernel does it, kernels/winograd.cpp; here are its operator and its
 import torch
 from torch import Tensor
 
-from panet.ops import native
+from panet.ops import native, native_winograd
 
 __all__ = ["can_convolve", "convolve", "transform_weights"]
 
-# The kernel's points along an axis; the sixth is infinity.
-_POINTS = (0.0, 0.6875, -0.6875, 1.5, -1.5)
 _PANEL = 16
 
 
@@ -30,32 +28,20 @@ def can_convolve(weight: Tensor, dtype: torch.dtype) -> bool:
     return native.LIBRARY is not None and fits and known and native.vectors() != "baseline"
 
 
-def transform_weights(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def transform_weights(weight: Tensor, dtype: torch.dtype, *, mirrored: bool = False) -> Tensor:
     """Give G w G^T of every kernel as the compiled conv reads it.
 
-    Row p of G is [1, p, p**2] / prod(p - q) over the other points q, that of infinity [0, 0, 1]; in float64.
+    Row p of G is [1, p, p**2] / prod(p - q) over the other points q, that of infinity [0, 0, 1].
 
     Args:
-        weight: (K, C, 3, 3).
+        weight: (K, C, 3, 3) float32.
         dtype: of the maps. bfloat16 asks for products of bfloat16, which round three times as much as a conv of torch
             does; without an instruction for them they are float32.
+        mirrored: give those of the conv that turns the gradient of a result into that of the map: C outputs, K inputs.
     Returns:
         (36, K / 16, C, 16) float32, or (36, K / 16, C / 2, 16, 2) bfloat16.
     """
-    rows = []
-    for point in _POINTS:
-        scale = 1.0
-        for other in _POINTS:
-            scale *= point - other if other != point else 1.0
-        rows.append([1 / scale, point / scale, point**2 / scale])
-    g = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    outputs, inputs = weight.shape[:2]
-    places = torch.einsum("ai,kcij,bj->abkc", g, weight.detach().double(), g)  # (6, 6, K, C)
-    if dtype == torch.bfloat16 and native.has_pairs():
-        pairs = places.reshape(len(g) ** 2, outputs // _PANEL, _PANEL, inputs // 2, 2)
-        return pairs.permute(0, 1, 3, 2, 4).bfloat16().contiguous()
-    panels = places.reshape(len(g) ** 2, outputs // _PANEL, _PANEL, inputs).transpose(2, 3)
-    return panels.float().contiguous()
+    return native_winograd.transform_weights(weight, dtype == torch.bfloat16 and native.has_pairs(), mirrored)
 
 
 @torch.library.custom_op("panet::convolve", mutates_args=(), device_types="cpu")
@@ -72,7 +58,7 @@ def convolve(
     Returns:
         (N, K, H, W) like `x`; sums are float32.
     """
-    return native.convolve(x, weights, bias, addend, lowest, highest)
+    return native_winograd.convolve(x, weights, bias, addend, lowest, highest)
 
 
 @convolve.register_fake

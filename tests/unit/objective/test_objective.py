@@ -15,6 +15,7 @@ from panet.objective.box_loss import box_loss
 from panet.objective.build import build_objective
 from panet.objective.objective import Objective
 from panet.objective.targets import anchor_labels, sample_rois
+from panet.ops import native
 from panet.ops.boxes import decode, encode
 from panet.structures import Batch
 
@@ -118,6 +119,21 @@ def test_the_anchors_that_train_alone_give_the_losses_and_gradients_of_all(build
         found.append((*losses.values(), *(p.grad for p in objective.parameters() if p.requires_grad)))
     for whole, few in zip(*found, strict=True):
         torch.testing.assert_close(few, whole)
+
+
+def test_the_compiled_convs_give_the_losses_and_gradients_of_torch(build, make_batch):
+    objective, found = build(), []
+    batch = make_batch(num_images=4)  # P2 has pixels enough
+    for objective.fast_convs in (True, False):
+        objective.zero_grad()
+        losses = judge(objective, batch)
+        (losses["objectness"] + losses["rpn_box"]).backward()
+        found.append(
+            (losses["objectness"], losses["rpn_box"], *(p.grad for p in objective.model.top_down.parameters()))
+        )
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-6)
+    assert not all(map(torch.equal, *found)) or native.LIBRARY is None, "the compiled conv was not taken"
 
 
 def test_eval_mode_gives_the_same_losses_as_train_mode(build, make_batch):

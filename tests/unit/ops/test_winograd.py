@@ -46,6 +46,16 @@ def test_it_is_the_conv_of_torch(seed: int, batch: int, inputs: int, outputs: in
     torch.testing.assert_close(y.double(), expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_mirrored_weights_give_the_gradient_of_the_map(memory: torch.memory_format) -> None:
+    x, weight, _ = draw(11, 2, 48, 32, 9, 13)
+    gradient = draw(12, 2, 32, 16, 9, 13)[0]
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(conv2d(x, weight, padding=1), x, gradient)
+    weights = transform_weights(weight.contiguous(memory_format=memory), torch.float32, mirrored=True)
+    torch.testing.assert_close(convolve(gradient, weights, None, None, *ANY), expected, rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 3e-2)])
 def test_the_sum_comes_before_the_activation(dtype: torch.dtype, tolerance: float) -> None:
     x, weight, bias = draw(1, 2, 32, 48, 9, 10)

@@ -299,8 +299,8 @@ bool pool_backward(const Pooling& pooling, const void* const* grids, float* cons
 
 }  // namespace
 
-// Raised with every change of what is exported here, in masks.cpp and in winograd.cpp.
-PANET_EXPORT int panet_interface() { return 3; }
+// Raised with every change of what these files export.
+PANET_EXPORT int panet_interface() { return 4; }
 
 // Take threads from OpenMP: its GOMP_parallel, or null for threads of our own.
 PANET_EXPORT void panet_use_team(panet::Team team) { panet::openmp_team = team; }

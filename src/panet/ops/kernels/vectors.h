@@ -37,14 +37,21 @@ PANET_ALWAYS_INLINE void store(const typename Vector<W>::Floats& from, float* to
   std::memcpy(to, &from, sizeof(from));
 }
 
+// The bits of each as bfloat16, to nearest, ties to even; NaN stays NaN.
 template <int W>
-PANET_ALWAYS_INLINE void store(const typename Vector<W>::Floats& from, BFloat16* to) {
+PANET_ALWAYS_INLINE void round_bits(const typename Vector<W>::Floats& from, typename Vector<W>::Words& to) {
   typename Vector<W>::Words words;
   std::memcpy(&words, &from, sizeof(words));
   const auto is_number = (typename Vector<W>::Words)(from == from);
-  const auto rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16;  // to nearest, ties to even
-  const typename Vector<W>::Words kept = (rounded & is_number) | (0x7fc0u & ~is_number);
-  const auto halves = __builtin_convertvector(kept, typename Vector<W>::Halves);
+  const auto rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16;
+  to = (rounded & is_number) | (0x7fc0u & ~is_number);
+}
+
+template <int W>
+PANET_ALWAYS_INLINE void store(const typename Vector<W>::Floats& from, BFloat16* to) {
+  typename Vector<W>::Words bits;
+  round_bits<W>(from, bits);
+  const auto halves = __builtin_convertvector(bits, typename Vector<W>::Halves);
   std::memcpy(to, &halves, sizeof(halves));
 }
 

@@ -8,8 +8,7 @@
 // Products are float32; or, at twice the speed, of inputs and weights rounded to bfloat16 (AVX512-BF16), which costs
 // three times the rounding of a plain bfloat16 conv: about 1 % of the result.
 
-#include "shared.h"
-#include "vectors.h"
+#include "winograd.h"
 
 // Products of bfloat16 pairs: compilers know the instruction for as long as they are young enough.
 #if defined(__x86_64__) && ((defined(__clang__) && __clang_major__ >= 14) || (!defined(__clang__) && __GNUC__ >= 12))
@@ -17,20 +16,19 @@
 #include <immintrin.h>
 #endif
 
+using namespace panet;
+
 namespace {
 
-constexpr int kSide = 6, kOut = 4, kPlaces = kSide * kSide;
-constexpr int kPanel = 16;  // outputs side by side in the weights
 constexpr int kRows = 6;    // tiles that a product takes at once
 constexpr int64_t kBlock = 48;  // tiles of a task, at most
 constexpr int64_t kDepth = 64;  // inputs whose weights stay in the first cache, at 4 panels
 constexpr int64_t kGap = 32;    // floats between matrices, lest all begin in the same place of a cache
 constexpr int kMostPanels = 4;
-constexpr float kA = 0.6875f, kB = 1.5f, kA2 = kA * kA, kB2 = kB * kB;
 
 }  // namespace
 
-// What a call is about; panet.ops.native.Convolution has the same fields. C is a multiple of 16, K too.
+// What a call is about; panet.ops.native_winograd._Convolution has the same fields. C is a multiple of 16, K too.
 struct Convolution {
   int64_t batch, height, width, inputs, outputs;
   int64_t is_bfloat16, has_pairs, num_threads;
@@ -57,29 +55,6 @@ struct Tile {
         top(index / conv.columns() % conv.rows() * kOut),
         left(index % conv.columns() * kOut) {}
 };
-
-// Six values of an axis -> the same at the six points.
-template <typename Floats>
-PANET_ALWAYS_INLINE void enter(const Floats* d, Floats* t) {
-  t[0] = kA2 * kB2 * d[0] - (kA2 + kB2) * d[2] + d[4];
-  const Floats even_a = d[4] - kB2 * d[2], odd_a = kA * (d[3] - kB2 * d[1]);
-  t[1] = even_a + odd_a;
-  t[2] = even_a - odd_a;
-  const Floats even_b = d[4] - kA2 * d[2], odd_b = kB * (d[3] - kA2 * d[1]);
-  t[3] = even_b + odd_b;
-  t[4] = even_b - odd_b;
-  t[5] = kA2 * kB2 * d[1] - (kA2 + kB2) * d[3] + d[5];
-}
-
-// Products at the six points -> four results of an axis.
-template <typename Floats>
-PANET_ALWAYS_INLINE void leave(const Floats* m, Floats* y) {
-  const Floats sum_a = m[1] + m[2], odd_a = m[1] - m[2], sum_b = m[3] + m[4], odd_b = m[3] - m[4];
-  y[0] = m[0] + sum_a + sum_b;
-  y[1] = kA * odd_a + kB * odd_b;
-  y[2] = kA2 * sum_a + kB2 * sum_b;
-  y[3] = kA2 * kA * odd_a + kB2 * kB * odd_b + m[5];
-}
 
 // The 6 x 6 inputs of a tile -> `values`, 36 rows of C, `stride` values from one to the next.
 template <int W, typename T, typename V>

@@ -1,0 +1,99 @@
+"""3x3 convs that train, by Winograd's F(4x4, 3x3): the result and the gradient of the map, not that of the weights."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import conv2d
+from torch.overrides import TorchFunctionMode
+
+from panet.ops.winograd import can_convolve, convolve, transform_weights
+
+__all__ = ["FastConvs"]
+
+# The weights are transformed in every step; for fewer pixels that takes longer than it saves.
+_FEWEST_PIXELS = 1024
+
+
+class FastConvs(TorchFunctionMode):
+    """While entered, convs of 3x3, stride 1 and padding 1 on a CPU take the compiled kernel where that is faster.
+
+    It rounds more than torch's: twice as much in float32; under autocast to bfloat16, on a processor that multiplies
+    pairs of them, four times as much, about 1 % of the result. Models for inference have the same kernel
+    (`panet.model.fast`).
+    """
+
+    def __torch_function__(
+        self, function: Any, kinds: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        if function is conv2d:
+            call = _Call(*arguments, **(named or {}))
+            dtype = _result_type(call.input)
+            if call.is_plain() and call.fits(dtype):
+                with torch.autocast("cpu", enabled=False):
+                    return _Conv.apply(call.input.to(dtype), call.weight, call.bias)
+        return function(*arguments, **(named or {}))
+
+
+class _Call(NamedTuple):
+    """Arguments of `conv2d`, by its names."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+
+    def is_plain(self) -> bool:
+        sides = (self.stride, self.padding, self.dilation)
+        return self.groups == 1 and all(side in (1, (1, 1), [1, 1]) for side in sides)
+
+    def fits(self, dtype: torch.dtype) -> bool:
+        tensors = (self.input, self.weight) if self.bias is None else (self.input, self.weight, self.bias)
+        if self.input.dim() != 4 or any(each.device.type != "cpu" for each in tensors):
+            return False
+        batch, channels, height, width = self.input.shape
+        if batch * height * width < _FEWEST_PIXELS or self.weight.shape[1:2] != (channels,):
+            return False
+        return all(each.dtype == torch.float32 for each in tensors[1:]) and can_convolve(self.weight, dtype)
+
+
+def _result_type(x: Tensor) -> torch.dtype:
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype
+
+
+class _Conv(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        ctx.save_for_backward(x, weight)
+        return _convolve(x, transform_weights(weight, x.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_x = of_weight = of_bias = None
+        if for_x:
+            of_x = _convolve(gradient, transform_weights(weight, gradient.dtype, mirrored=True), None)
+        if for_weight or for_bias:
+            shape = torch.empty_like(weight, dtype=x.dtype)  # of the weights; what they are is of no matter here
+            _, of_weight, of_bias = torch.ops.aten.convolution_backward(
+                *(gradient, x, shape, [weight.shape[0]], [1, 1], [1, 1], [1, 1], False, [0, 0], 1),
+                [False, for_weight, for_bias],
+            )
+            of_weight, of_bias = (None if each is None else each.to(weight.dtype) for each in (of_weight, of_bias))
+        return of_x, of_weight, of_bias
+
+
+def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+    bias = None if bias is None else bias.detach().contiguous()
+    y: Tensor = convolve(x, weights, bias, None, -math.inf, math.inf)
+    return y
