@@ -49,15 +49,14 @@ class _Call(NamedTuple):
     groups: int = 1
 
     def is_plain(self) -> bool:
-        sides = (self.stride, self.padding, self.dilation)
-        return self.groups == 1 and all(side in (1, (1, 1), [1, 1]) for side in sides)
+        return all(side in (1, (1, 1), [1, 1]) for side in (self.stride, self.padding, self.dilation))
 
     def fits(self, dtype: torch.dtype) -> bool:
         tensors = (self.input, self.weight) if self.bias is None else (self.input, self.weight, self.bias)
         if self.input.dim() != 4 or any(each.device.type != "cpu" for each in tensors):
             return False
         batch, channels, height, width = self.input.shape
-        if batch * height * width < _FEWEST_PIXELS or self.weight.shape[1:2] != (channels,):
+        if batch * height * width < _FEWEST_PIXELS or self.weight.shape[1:2] != (channels,):  # groups have fewer
             return False
         return all(each.dtype == torch.float32 for each in tensors[1:]) and can_convolve(self.weight, dtype)
 
