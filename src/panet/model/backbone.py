@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from panet.errors import ConfigError, nearest
+from panet.ops.fast_convs import single_products
 from panet.ops.lean import LeanNorms
 from panet.structures import Pyramid
 
@@ -59,7 +60,8 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Pyramid:
         """Give {2..5: (B, C_k, H / 2**k, W / 2**k)} of (B, 3, H, W) normalised pixels."""
-        with LeanNorms() if self.frozen_norm and torch.is_grad_enabled() else nullcontext():
+        lean = LeanNorms() if self.frozen_norm and torch.is_grad_enabled() else nullcontext()
+        with lean, single_products():  # its convs follow one another too closely for coarser ones
             features = self.body(images)
         c = {k: features[i] for k, i in self.index.items()}
         return {k: x.permute(0, 3, 1, 2).contiguous() for k, x in c.items()} if self.channels_last else c

@@ -1,6 +1,9 @@
 """3x3 convs that train, by Winograd's F(4x4, 3x3): the result and the gradient of the map, not that of the weights."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from panet.ops.winograd import can_convolve, convolve, transform_weights
 
-__all__ = ["FastConvs"]
+__all__ = ["FastConvs", "single_products"]
+
+_may_pair: ContextVar[bool] = ContextVar("_may_pair", default=True)
 
 # The weights are transformed in every step; for fewer pixels that takes longer than it saves.
 _FEWEST_PIXELS = 1024
@@ -21,8 +26,8 @@ class FastConvs(TorchFunctionMode):
     """While entered, convs of 3x3, stride 1 and padding 1 on a CPU take the compiled kernel where that is faster.
 
     It rounds more than torch's: twice as much in float32; under autocast to bfloat16, on a processor that multiplies
-    pairs of them, four times as much, about 1 % of the result. Models for inference have the same kernel
-    (`panet.model.fast`).
+    pairs of them, four times as much, about 1 % of the result, but not in `single_products`. Models for inference have
+    the same kernel and the same products (`panet.model.fast`).
     """
 
     def __torch_function__(
@@ -33,8 +38,18 @@ class FastConvs(TorchFunctionMode):
             dtype = _result_type(call.input)
             if call.is_plain() and call.fits(dtype):
                 with torch.autocast("cpu", enabled=False):
-                    return _Conv.apply(call.input.to(dtype), call.weight, call.bias)
+                    return _Conv.apply(call.input.to(dtype), call.weight, call.bias, _may_pair.get())
         return function(*arguments, **(named or {}))
+
+
+@contextmanager
+def single_products() -> Iterator[None]:
+    """In it, `FastConvs` multiplies in float32, also under autocast to bfloat16, where it then rounds as torch does."""
+    token = _may_pair.set(False)
+    try:
+        yield
+    finally:
+        _may_pair.reset(token)
 
 
 class _Call(NamedTuple):
@@ -69,19 +84,20 @@ def _result_type(x: Tensor) -> torch.dtype:
 
 class _Conv(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, may_pair: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(x, weight)
-        return _convolve(x, transform_weights(weight, x.dtype), bias)
+        ctx.products = x.dtype if may_pair else torch.float32
+        return _convolve(x, transform_weights(weight, ctx.products), bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
+        for_x, for_weight, for_bias, _ = ctx.needs_input_grad
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = of_weight = of_bias = None
         if for_x:
-            of_x = _convolve(gradient, transform_weights(weight, gradient.dtype, mirrored=True), None)
+            of_x = _convolve(gradient, transform_weights(weight, ctx.products, mirrored=True), None)
         if for_weight or for_bias:
             shape = torch.empty_like(weight, dtype=x.dtype)  # of the weights; what they are is of no matter here
             _, of_weight, of_bias = torch.ops.aten.convolution_backward(
@@ -89,7 +105,7 @@ class _Conv(Function):
                 [False, for_weight, for_bias],
             )
             of_weight, of_bias = (None if each is None else each.to(weight.dtype) for each in (of_weight, of_bias))
-        return of_x, of_weight, of_bias
+        return of_x, of_weight, of_bias, None
 
 
 def _convolve(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:

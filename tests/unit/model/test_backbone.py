@@ -8,6 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from panet.errors import ConfigError
 from panet.model.backbone import Backbone, timm_features
+from panet.ops import native
+from panet.ops.fast_convs import FastConvs
 
 FAMILIES = ["resnet18", "convnext_atto", "swin_tiny_patch4_window7_224", "tf_efficientnet_lite0"]
 
@@ -77,6 +79,24 @@ def test_frozen_batch_norms_neither_train_nor_move():
     assert not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
     frozen = {parameter for norm in norms for parameter in norm.parameters()}
     assert all(parameter.requires_grad for parameter in set(backbone.parameters()) - frozen)
+
+
+def test_compiled_convs_round_no_more_than_those_of_torch_in_bfloat16():
+    torch.manual_seed(0)
+    backbone = Backbone(timm_features("resnet18")).train()
+    for module in backbone.modules():
+        if isinstance(module, _BatchNorm):
+            nn.init.ones_(module.weight)  # timm has zeros at the end of a block
+    image = torch.randn(2, 3, 192, 192)
+    with torch.no_grad():
+        exact = backbone(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            plain = backbone(image)
+            with FastConvs():
+                fast = backbone(image)
+    assert not torch.equal(fast[2], plain[2]) or native.LIBRARY is None, "the compiled conv was not taken"
+    for k, truth in exact.items():
+        assert (fast[k] - truth).norm() < 1.3 * (plain[k] - truth).norm()
 
 
 def test_batch_norms_that_are_not_frozen_train_and_move():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from panet.ops import native
-from panet.ops.fast_convs import FastConvs
+from panet.ops.fast_convs import FastConvs, single_products
 
 compiled = pytest.mark.skipif(native.LIBRARY is None, reason=f"needs the compiled kernels: {native.PROBLEM}")
 pairs = pytest.mark.skipif(not native.has_pairs(), reason="needs a processor that multiplies bfloat16")
@@ -70,6 +70,20 @@ def test_under_autocast_they_round_about_one_percent_and_types_are_those_of_torc
     for one, other, truth in zip(found, plain, exact, strict=True):
         assert one.dtype == other.dtype
         assert (one - truth).norm() < 0.015 * truth.norm()
+
+
+@compiled
+def test_single_products_round_as_torch_does() -> None:
+    conv, x, gradient = layer(64, 48), draw(2, 64, 33, 40).bfloat16().float(), draw(2, 48, 33, 40, seed=9)
+    exact = learn(conv.double(), x.double(), gradient.double(), fast=False)
+    conv.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        with single_products():
+            found = learn(conv, x, gradient, fast=True)
+        paired = learn(conv, x, gradient, fast=True)
+    for one, truth in zip(found, exact, strict=True):
+        assert (one - truth).norm() < 0.004 * truth.norm()
+    assert torch.equal(found[0], paired[0]) != native.has_pairs(), "what is left again pairs as before"
 
 
 @compiled
