@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.nn.functional import conv2d
 from torch.overrides import TorchFunctionMode
 
+from panet.ops.lean import lean_conv
 from panet.ops.winograd import can_convolve, convolve, transform_weights
 
 __all__ = ["FastConvs", "single_products"]
@@ -27,7 +28,8 @@ class FastConvs(TorchFunctionMode):
 
     It rounds more than torch's: twice as much in float32; under autocast to bfloat16, on a processor that multiplies
     pairs of them, four times as much, about 1 % of the result, but not in `single_products`. Models for inference have
-    the same kernel and the same products (`panet.model.fast`).
+    the same kernel and the same products (`panet.model.fast`). Other convs give the bits of torch; what autocast would
+    keep of their weights is cast again.
     """
 
     def __torch_function__(
@@ -39,6 +41,8 @@ class FastConvs(TorchFunctionMode):
             if call.is_plain() and call.fits(dtype):
                 with torch.autocast("cpu", enabled=False):
                     return _Conv.apply(call.input.to(dtype), call.weight, call.bias, _may_pair.get())
+            if call.is_cast(dtype):
+                return lean_conv(call.input.to(dtype), *call[1:])
         return function(*arguments, **(named or {}))
 
 
@@ -65,6 +69,12 @@ class _Call(NamedTuple):
 
     def is_plain(self) -> bool:
         return all(side in (1, (1, 1), [1, 1]) for side in (self.stride, self.padding, self.dilation))
+
+    def is_cast(self, dtype: torch.dtype) -> bool:
+        """Tell whether autocast would keep the weights in another type for the backward pass."""
+        trains = torch.is_grad_enabled() and self.weight.requires_grad and self.weight.device.type == "cpu"
+        sides = all(isinstance(side, int | tuple) for side in (self.stride, self.padding, self.dilation))
+        return trains and sides and self.input.dim() == 4 and self.weight.dtype == torch.float32 != dtype
 
     def fits(self, dtype: torch.dtype) -> bool:
         tensors = (self.input, self.weight) if self.bias is None else (self.input, self.weight, self.bias)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.amp import is_autocast_available
 from torch.autograd import Function
-from torch.nn.functional import batch_norm, linear
+from torch.nn.functional import batch_norm, conv2d, linear
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["LeanNorms", "lean_linear"]
+__all__ = ["LeanNorms", "lean_conv", "lean_linear"]
 
 _SIGNATURE = signature(batch_norm)
 
@@ -58,6 +58,51 @@ class _Linear(Function):
         of_x = gradient @ weight.to(gradient.dtype) if for_x else None
         of_bias = gradient.sum(0).to(bias.dtype) if for_bias else None
         return of_x, of_weight, of_bias, None
+
+
+def lean_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int | tuple[int, int],
+    padding: int | tuple[int, int],
+    dilation: int | tuple[int, int],
+    groups: int,
+) -> Tensor:
+    """Apply a conv in the type of its map; its weights are not kept in that type, but cast again.
+
+    Args:
+        x: (N, C, H, W) on the CPU.
+        weight: (K, C / groups, h, w).
+        bias: (K,) or None.
+        stride, padding, dilation, groups: as `torch.nn.functional.conv2d` takes them.
+    """
+    sides = [[side, side] if isinstance(side, int) else list(side) for side in (stride, padding, dilation)]
+    with torch.autocast("cpu", enabled=False):
+        result: Tensor = _Conv.apply(x, weight, bias, sides, groups)
+    return result
+
+
+class _Conv(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, sides: list[list[int]], groups: int
+    ) -> Tensor:
+        ctx.sides, ctx.groups = sides, groups
+        ctx.save_for_backward(x, weight)
+        stride, padding, dilation = sides
+        bias = None if bias is None else bias.to(x.dtype)
+        return conv2d(x, weight.to(x.dtype), bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            *(gradient, x, weight.to(x.dtype), [len(weight)], *ctx.sides, False, [0, 0], ctx.groups),
+            ctx.needs_input_grad[:3],
+        )
+        of_weight, of_bias = (None if each is None else each.to(weight.dtype) for each in (of_weight, of_bias))
+        return of_x, of_weight, of_bias, None, None
 
 
 class LeanNorms(TorchFunctionMode):

@@ -1,5 +1,7 @@
 """The compiled conv trains as torch's does: its result, all three gradients, and what it leaves to torch."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given
@@ -124,6 +126,45 @@ OTHERS = {
     "doubles": (layer(16, 16).double(), draw(1, 16, 64, 64).double()),
     "no batch": (layer(16, 16), draw(16, 64, 64)),
 }
+
+
+CAST = [case for case in OTHERS if case not in ("doubles", "no batch")]
+
+
+@pytest.mark.parametrize("case", CAST)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_under_autocast_other_convs_give_the_bits_of_torch_and_keep_no_cast_weights(case: str, frozen: bool) -> None:
+    conv, x = OTHERS[case]
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    conv.weight.requires_grad_(not frozen)
+    found = []
+    try:
+        for fast in (False, True):
+            x = x.detach().requires_grad_()
+            conv.zero_grad()
+            kept.clear()
+            with (
+                torch.autocast("cpu", torch.bfloat16),
+                torch.autograd.graph.saved_tensors_hooks(keep, lambda each: each),
+                FastConvs() if fast else nullcontext(),
+            ):
+                y = conv(x)
+            (y * torch.linspace(-1, 1, y.numel()).reshape(y.shape)).sum().backward()
+            found.append((y, x.grad, *(p.grad for p in conv.parameters() if p.requires_grad)))
+    finally:
+        conv.weight.requires_grad_()
+    for one, other in zip(*found, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    cast = [each for each in kept if each.shape == conv.weight.shape and each.dtype == torch.bfloat16]
+    assert bool(cast) == frozen
 
 
 @pytest.mark.parametrize("case", OTHERS)
