@@ -8,8 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from panet.errors import ConfigError
 from panet.model.backbone import Backbone, timm_features
-from panet.ops import native
 from panet.ops.fast_convs import FastConvs
+from panet.ops.winograd import can_convolve
 
 FAMILIES = ["resnet18", "convnext_atto", "swin_tiny_patch4_window7_224", "tf_efficientnet_lite0"]
 
@@ -94,7 +94,7 @@ def test_compiled_convs_round_no_more_than_those_of_torch_in_bfloat16():
             plain = backbone(image)
             with FastConvs():
                 fast = backbone(image)
-    assert not torch.equal(fast[2], plain[2]) or native.LIBRARY is None, "the compiled conv was not taken"
+    assert torch.equal(fast[2], plain[2]) != can_convolve(torch.zeros(64, 64, 3, 3), torch.bfloat16)
     for k, truth in exact.items():
         assert (fast[k] - truth).norm() < 1.3 * (plain[k] - truth).norm()
 
