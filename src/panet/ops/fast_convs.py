@@ -37,12 +37,13 @@ class FastConvs(TorchFunctionMode):
     ) -> Any:
         if function is conv2d:
             call = _Call(*arguments, **(named or {}))
-            dtype = _result_type(call.input)
-            if call.is_plain() and call.fits(dtype):
+            cast = _cast_type(call.input)
+            x = call.input if cast is None else call.input.to(cast)
+            if call.is_plain() and call.fits(x) and (cast is not None or x.dtype == torch.float32):
                 with torch.autocast("cpu", enabled=False):
-                    return _Conv.apply(call.input.to(dtype), call.weight, call.bias, _may_pair.get())
-            if call.is_cast(dtype):
-                return lean_conv(call.input.to(dtype), *call[1:])
+                    return _Conv.apply(x, call.weight, call.bias, _may_pair.get())
+            if cast is not None and call.keeps_cast_weights():
+                return lean_conv(x, *call[1:])
         return function(*arguments, **(named or {}))
 
 
@@ -70,26 +71,27 @@ class _Call(NamedTuple):
     def is_plain(self) -> bool:
         return all(side in (1, (1, 1), [1, 1]) for side in (self.stride, self.padding, self.dilation))
 
-    def is_cast(self, dtype: torch.dtype) -> bool:
-        """Tell whether autocast would keep the weights in another type for the backward pass."""
-        trains = torch.is_grad_enabled() and self.weight.requires_grad and self.weight.device.type == "cpu"
+    def keeps_cast_weights(self) -> bool:
+        """Tell whether autocast would keep the weights in its type for the backward pass."""
+        trains = torch.is_grad_enabled() and self.weight.requires_grad and self.weight.dtype == torch.float32
         sides = all(isinstance(side, int | tuple) for side in (self.stride, self.padding, self.dilation))
-        return trains and sides and self.input.dim() == 4 and self.weight.dtype == torch.float32 != dtype
+        return trains and sides and self.input.dim() == 4
 
-    def fits(self, dtype: torch.dtype) -> bool:
-        tensors = (self.input, self.weight) if self.bias is None else (self.input, self.weight, self.bias)
-        if self.input.dim() != 4 or any(each.device.type != "cpu" for each in tensors):
+    def fits(self, x: Tensor) -> bool:
+        """Tell whether the compiled kernel takes the map, already cast, and is faster."""
+        parameters = [each for each in (self.weight, self.bias) if each is not None]
+        if x.dim() != 4 or any(each.device.type != "cpu" for each in (x, *parameters)):
             return False
-        batch, channels, height, width = self.input.shape
+        batch, channels, height, width = x.shape
         if batch * height * width < _FEWEST_PIXELS or self.weight.shape[1:2] != (channels,):  # groups have fewer
             return False
-        return all(each.dtype == torch.float32 for each in tensors[1:]) and can_convolve(self.weight, dtype)
+        return all(each.dtype == torch.float32 for each in parameters) and can_convolve(self.weight, x.dtype)
 
 
-def _result_type(x: Tensor) -> torch.dtype:
-    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
-        return torch.get_autocast_dtype("cpu")
-    return x.dtype
+def _cast_type(x: Tensor) -> torch.dtype | None:
+    """Give the type to which autocast casts a map on the CPU; None: it does not."""
+    casts = torch.is_autocast_enabled("cpu") and x.device.type == "cpu" and x.dtype != torch.float64
+    return torch.get_autocast_dtype("cpu") if casts else None
 
 
 class _Conv(Function):

@@ -131,6 +131,14 @@ OTHERS = {
 }
 
 
+@bf16
+def test_under_autocast_a_map_that_is_cast_already_is_taken() -> None:
+    conv, x = layer(16, 16), draw(1, 16, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16), FastConvs():
+        assert type(conv(conv(x)).grad_fn).__name__ == "_ConvBackward"
+        assert torch.equal(conv(x.bfloat16()), conv(x))
+
+
 CAST = [case for case in OTHERS if case not in ("doubles", "no batch")]
 
 
@@ -190,6 +198,23 @@ def test_arguments_may_have_names() -> None:
 def test_the_meta_device_is_left_to_torch() -> None:
     with FastConvs():
         assert layer(16, 16).to("meta")(draw(1, 16, 64, 64).to("meta")).shape == (1, 16, 64, 64)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_types_that_do_not_match_are_refused_as_by_torch(dtype: torch.dtype, autocast: bool, stride: int) -> None:
+    conv, x = layer(16, 16, stride=stride), draw(1, 16, 64, 64).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        if autocast and dtype == torch.bfloat16:
+            with FastConvs():
+                assert conv(x).dtype == torch.bfloat16
+            return
+        with pytest.raises(RuntimeError) as expected:
+            conv(x)
+        with FastConvs(), pytest.raises(RuntimeError) as found:
+            conv(x)
+    assert str(found.value) == str(expected.value)
 
 
 def test_a_wrong_call_has_the_message_of_torch() -> None:
