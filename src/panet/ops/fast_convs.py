@@ -41,7 +41,7 @@ class FastConvs(TorchFunctionMode):
             x = call.input if cast is None else call.input.to(cast)
             if call.is_plain() and call.fits(x) and (cast is not None or x.dtype == torch.float32):
                 with torch.autocast("cpu", enabled=False):
-                    return _Conv.apply(x, call.weight, call.bias, _may_pair.get())
+                    return _FastConv.apply(x, call.weight, call.bias, _may_pair.get())
             if cast is not None and call.keeps_cast_weights():
                 return lean_conv(x, *call[1:])
         return function(*arguments, **(named or {}))
@@ -94,7 +94,7 @@ def _cast_type(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype("cpu") if casts else None
 
 
-class _Conv(Function):
+class _FastConv(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, may_pair: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)

@@ -79,11 +79,11 @@ def lean_conv(
     """
     sides = [[side, side] if isinstance(side, int) else list(side) for side in (stride, padding, dilation)]
     with torch.autocast("cpu", enabled=False):
-        result: Tensor = _Conv.apply(x, weight, bias, sides, groups)
+        result: Tensor = _LeanConv.apply(x, weight, bias, sides, groups)
     return result
 
 
-class _Conv(Function):
+class _LeanConv(Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, sides: list[list[int]], groups: int

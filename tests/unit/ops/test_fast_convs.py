@@ -38,7 +38,7 @@ def learn(conv: nn.Conv2d, x: Tensor, gradient: Tensor, *, fast: bool) -> list[T
     if fast:
         with FastConvs():
             y = conv(x)
-        assert type(y.grad_fn).__name__ == "_ConvBackward"
+        assert type(y.grad_fn).__name__ == "_FastConvBackward"
     else:
         y = conv(x)
     y.backward(gradient.to(y.dtype))
@@ -135,7 +135,7 @@ OTHERS = {
 def test_under_autocast_a_map_that_is_cast_already_is_taken() -> None:
     conv, x = layer(16, 16), draw(1, 16, 64, 64)
     with torch.autocast("cpu", torch.bfloat16), FastConvs():
-        assert type(conv(conv(x)).grad_fn).__name__ == "_ConvBackward"
+        assert type(conv(conv(x)).grad_fn).__name__ == "_FastConvBackward"
         assert torch.equal(conv(x.bfloat16()), conv(x))
 
 
@@ -183,7 +183,7 @@ def test_other_convs_are_left_to_torch(case: str) -> None:
     conv, x = OTHERS[case]
     with FastConvs():
         y = conv(x)
-    assert type(y.grad_fn).__name__ != "_ConvBackward"
+    assert type(y.grad_fn).__name__ != "_FastConvBackward"
     assert torch.equal(y, conv(x))
 
 
@@ -192,7 +192,7 @@ def test_arguments_may_have_names() -> None:
     x, weight = draw(1, 16, 32, 32), layer(16, 16).weight
     with FastConvs():
         y = conv2d(input=x, weight=weight, padding=1)
-    assert type(y.grad_fn).__name__ == "_ConvBackward"
+    assert type(y.grad_fn).__name__ == "_FastConvBackward"
 
 
 def test_the_meta_device_is_left_to_torch() -> None:
