@@ -73,7 +73,9 @@ class AdaptivePooling(nn.Module):
         """Give the first layer's output, (R, ...), for B lists of (R_i, 4) boxes in input px."""
         is_linear = all(isinstance(layer, LinearBlock) for layer in self.fuse.adapt.values())
         if is_linear and torch.is_grad_enabled():
-            return self.fuse.join([self._adapt_lean(n, boxes, k) for k in n])
+            # The backward pass goes the other way: the largest map's gradient while there are few others.
+            adapted = {k: self._adapt_lean(n, boxes, k) for k in reversed(n)}
+            return self.fuse.join([adapted[k] for k in n])
         fused: Tensor = self.fuse(self._pool(n, boxes, is_linear))
         return fused
 
