@@ -46,7 +46,7 @@ def find_gradient(objective: Objective, batch: Batch, *, bf16: bool, compiled: b
     parts: tuple[list[Tensor], list[Tensor]] = ([], [])
     for name, parameter in objective.named_parameters():
         if parameter.grad is not None:
-            parts["backbone" not in name].append(parameter.grad.flatten().clone())
+            parts["backbone" not in name].append(parameter.grad.flatten())
     return Gradient(*map(torch.cat, parts))
 
 
