@@ -41,6 +41,7 @@ def test_twenty_steps_of_two_processes_are_those_of_one_that_accumulates_two_bat
         assert second["learning_rate"] == first["learning_rate"]
         assert second["gradient_norm"] == pytest.approx(first["gradient_norm"], rel=1e-4)
     assert two.stdout.count("plan: ") == 1, "only the first rank speaks"
+    assert "Warning" not in two.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 2])

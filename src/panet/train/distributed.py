@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _T = TypeVar("_T")
 
 _LIMIT = timedelta(minutes=10)  # that a rank waits for others; one may read, score or save for so long
 _SIGNS_OF_LOSS = ("Connection closed by peer", "Connection reset", "Connection refused", "gloo", "Timed out waiting")
+# Strides of sides of one element mean nothing, but torch compares them: of 1 x 1 kernels and of their gradients.
+_STRIDES = r"(?s)Grad strides do not match bucket view strides.*grad\.sizes\(\) = \[\d+, \d+, 1, 1\]"
 
 
 @dataclass(frozen=True)
@@ -214,7 +217,8 @@ def joined() -> Iterator[Ranks]:
         yield ALONE
         return
     ranks = Ranks(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
-    with _loss_explained():
+    with _loss_explained(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", _STRIDES)
         _open_group()
         try:
             yield ranks

@@ -258,5 +258,26 @@ def test_tiles_out_of_range_are_refused(options: dict[str, Any], message: str) -
         make_predictor(ColourFinder()).predict(np.zeros((100, 100, 3), np.uint8), **options)
 
 
+def test_masks_are_the_models_and_no_filled_boxes() -> None:
+    class LowerHalves(ColourFinder):
+        def forward(self, images: ImageBatch) -> list[Detections]:
+            (found,) = super().forward(images)
+            assert found.mask_grids is not None
+            found.mask_grids[:, :2] = 0
+            return [found]
+
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    pixels[60:80, 10:30] = 7
+    result = make_predictor(LowerHalves()).predict(pixels, tile=SIDE)
+    assert result.masks is not None
+    rows, columns = np.nonzero(result.masks[0].array)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (70, 79, 10, 29)
+    assert result.boxes.tolist() == [[10, 60, 30, 80]]
+
+
+def test_a_fifth_of_a_tile_is_shared_unless_told() -> None:
+    assert [tile.left for tile in Tiling(100).cut((100, 180))] == [0, 80]
+
+
 def test_the_least_overlap_is_a_pixel() -> None:
     assert [tile.left for tile in Tiling(32, 0.001).cut((32, 94))] == [0, 31, 62]
