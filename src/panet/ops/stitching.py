@@ -169,7 +169,7 @@ class _Zone:
         union = self._window(first)[1] + self._window(second)[1] - common
         is_covered = any(each.is_cut and common >= _COVERED * each.area for each in (one, other))
         is_same = common > 0 and (common >= _SAME * union or is_covered)
-        return _Overlap(first, second, is_same, common > 0 and common >= _TWICE * min(one.area, other.area))
+        return _Overlap(first, second, is_same, common >= _TWICE * min(one.area, other.area))
 
     def _count_common(self, first: int, second: int) -> int:
         box = _common(self._seen[first].box, self._seen[second].box)

@@ -139,6 +139,50 @@ def test_one_place_seen_in_two_ways_is_told_once_in_the_way_with_the_higher_scor
         assert boxes_of(stitch(pieces, TILES, SIZE)) == [(86, *box[1:]) if box is first else box for box in expected]
 
 
+@pytest.mark.parametrize(("bottom", "expected"), [(20, [(70, 10, 110, 30)]), (19, [(70, 10, 100, 30)])])
+def test_pieces_are_one_object_from_an_iou_of_half_in_the_zone(bottom: int, expected: list[Box]) -> None:
+    pieces = [piece(LEFT, (70, 10, 100, 30), 0.9), piece(RIGHT, (80, 10, 110, bottom))]
+    assert boxes_of(stitch(pieces, TILES, SIZE)) == expected
+
+
+@pytest.mark.parametrize(("top", "expected"), [(14, [(70, 10, 100, 60)]), (15, [(70, 15, 100, 60)])])
+def test_pieces_are_one_object_if_three_quarters_of_one_that_is_cut_are_covered(top: int, expected: list[Box]) -> None:
+    pieces = [piece(LEFT, (70, top, 100, 60), 0.9), piece(RIGHT, (80, 10, 100, 26))]
+    assert boxes_of(stitch(pieces, TILES, SIZE)) == expected
+
+
+@pytest.mark.parametrize(("top", "count"), [(35, 1), (36, 2)])
+def test_half_of_the_smaller_one_is_one_place_seen_twice(top: int, count: int) -> None:
+    pieces = [piece(LEFT, (82, 10, 98, 40), 0.9), piece(RIGHT, (82, top, 98, top + 10))]
+    assert len(stitch(pieces, TILES, SIZE)) == count
+
+
+def test_pieces_without_a_pixel_in_the_zone_are_two_objects() -> None:
+    """Their boxes meet there, but each bends around it: what is no part of either says nothing."""
+    size = 180, 180
+    tiles = lay_tiles(size, 100, 20)
+    first = piece(0, (60, 60, 95, 95), tiles=tiles, but=(70, 70, 95, 95))
+    second = piece(3, (85, 85, 120, 120), tiles=tiles, but=(85, 85, 110, 110))
+    found = stitch([first, second], tiles, size)
+    assert [each.box for each in found] == [(60, 60, 95, 95), (85, 85, 120, 120)]
+
+
+@pytest.mark.parametrize(
+    ("x1", "x2", "tile", "count"), [(85, 99, 0, 1), (85, 100, 0, 0), (81, 95, 1, 1), (80, 95, 1, 0)]
+)
+def test_a_mask_is_cut_if_it_touches_its_tiles_edge(x1: int, x2: int, tile: int, count: int) -> None:
+    """One that is not cut stays, though the other tile shows it whole and did not find it."""
+    assert len(stitch([piece(tile, (x1, 10, x2, 30))], TILES, SIZE)) == count
+
+
+@pytest.mark.parametrize(("bottom", "count"), [(510, 1), (511, 0)])
+def test_close_to_an_edge_is_a_256th_of_the_longer_side(bottom: int, count: int) -> None:
+    size = 924, 100
+    tiles = lay_tiles(size, 512, 100)
+    assert tiles[0] == (0, 0, 512, 100)
+    assert len(stitch([piece(0, (10, 450, 30, bottom), tiles=tiles)], tiles, size)) == count
+
+
 def test_an_object_on_another_one_stays_if_a_tile_found_both() -> None:
     big = [piece(LEFT, (40, 10, 100, 60)), piece(RIGHT, (80, 10, 150, 60))]
     small = [piece(LEFT, (84, 20, 94, 30), 0.4), piece(RIGHT, (84, 20, 94, 30), 0.3)]
