@@ -11,7 +11,8 @@ __all__ = ["bars", "histogram", "linear_bins", "octave_bins"]
 
 _WIDTH, _HEIGHT = 460, 262
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 42, 44
-_ROW, _NAMES, _NUMBERS = 22, 128, 52  # a bar's height; room for names and numbers, px
+_ROW, _NAMES = 22, 128  # a bar's height; room for names, px
+_GAP, _DIGIT = 6, 9  # between a bar and its number; room for a character of that, as large as phones show it
 _LONGEST_NAME = 18  # characters that fit there
 
 
@@ -79,7 +80,7 @@ def bars(title: str, counts: Mapping[str, Sequence[tuple[str, int]]]) -> str:
         counts: name -> (series, number) pairs.
     """
     largest = max((number for series in counts.values() for _, number in series), default=0) or 1
-    room = _WIDTH - _NAMES - _NUMBERS
+    room = _WIDTH - _NAMES - _GAP - _DIGIT * len(f"{largest:,}")
     drawn, y = [], 4.0
     for name, series in counts.items():
         short = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
@@ -87,7 +88,7 @@ def bars(title: str, counts: Mapping[str, Sequence[tuple[str, int]]]) -> str:
         for kind, number in series:
             length = room * number / largest
             drawn.append(_bar(_NAMES, y, max(length, 1), _ROW - 8, kind))
-            drawn.append(_text(_NAMES + length + 6, y + 11, f"{number:,}", "start"))
+            drawn.append(_text(_NAMES + length + _GAP, y + 11, f"{number:,}", "start"))
             y += _ROW - 4
         y += 8
     return _svg(title, math.ceil(y), drawn)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from panet.doctor.charts import bars
 from panet.doctor.page import CROPS, write_page
 
 VOID = {"meta", "img", "br"}
@@ -171,3 +172,13 @@ def test_a_data_set_of_which_nothing_can_be_read_has_a_page(planted: Any) -> Non
     planted.write = lambda: [(planted.root / f"{name}.json").write_text("{") for name in ("train", "val")]
     checker = read(write_page(planted.examine(), "my set"))
     assert "2 findings are refused" in checker.text
+
+
+@pytest.mark.parametrize("number", [0, 7, 17_349, 1_234_567])
+def test_the_number_behind_the_longest_bar_fits_into_the_picture(number: int) -> None:
+    """At 14 px, as on phones, a digit takes 9 of the picture's units."""
+    drawn = bars("Class balance", {"nucleus": [("train", number), ("val", number // 3)]})
+    width = float(re.findall(r'viewBox="0 0 (\d+) ', drawn)[0])
+    starts = [float(x) for x in re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="start"', drawn)]
+    assert len(starts) == 2
+    assert starts[0] + 9 * len(f"{number:,}") <= width
