@@ -19,6 +19,7 @@ __all__ = ["WorkerWatch", "leave_signals", "signals_kept_back"]
 _LESS = "add --workers 0 to read in one process"
 _SHARED = f"/dev/shm is too small for the batches that processes hand over: {_LESS}, or make it larger"
 _SECONDS_FOR_OWN_SIGNAL = 0.2
+_SECONDS_TO_ASK_AGAIN = 0.05
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)  # not on Windows
 
 
@@ -98,6 +99,11 @@ class WorkerWatch:
             self._explain(error)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if _in_a_finalizer(frame):  # what is raised there, Python only prints
+            again = threading.Timer(_SECONDS_TO_ASK_AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
         self._check()
         if callable(self._previous):
             self._previous(number, frame)
@@ -132,6 +138,14 @@ class WorkerWatch:
                 f"no batch came in {self._timeout:g} s: a process that reads pictures hangs, or storage is slower than "
                 f"that: {_LESS}, or raise data.worker_timeout"
             ) from error
+
+
+def _in_a_finalizer(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:

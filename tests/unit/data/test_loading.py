@@ -116,6 +116,23 @@ def test_a_pipe_that_breaks_just_before_its_process_is_dead_is_told_as_that_deat
         raise ConnectionResetError
 
 
+def test_a_death_in_the_middle_of_a_finalizer_is_told_after_it() -> None:
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(0.6)
+
+    def wait() -> None:
+        Slow()
+        time.sleep(60)
+
+    watch = WorkerWatch(60.0)
+    with watch:
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,), daemon=True)
+        process.start()
+    with pytest.raises(ResourceError, match="ended by itself with exit code 0"), watch:
+        wait()
+
+
 def test_a_loader_can_be_read_twice() -> None:
     loader = load(lambda: None)
     assert len(list(loader)) == len(list(loader)) == 8
