@@ -8,11 +8,13 @@ import errno
 import gc
 import io
 import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -92,6 +94,7 @@ def options(
 def main() -> None:
     """Run the command line of this process."""
     keep_memory()
+    _clear_up_when_ended()
     try:
         code = run(sys.argv[1:])
     finally:
@@ -105,6 +108,22 @@ def main() -> None:
             time.sleep(_TIME_TO_HEAR)
         os._exit(code)
     sys.exit(code)
+
+
+def _clear_up_when_ended() -> None:
+    """Let SIGTERM and SIGHUP end a process as Ctrl-C does: what it has begun is taken away, 143 and 129 are its codes.
+
+    One of several processes ends at once: it may be waiting for others, and torchrun ends them all.
+    """
+    if "RANK" in os.environ:
+        return
+    for name in ("SIGTERM", "SIGHUP"):  # the last is not on Windows
+        if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(signal.Signals[name], _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:

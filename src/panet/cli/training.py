@@ -34,7 +34,7 @@ from panet.settings import flat_settings
 from panet.structures import LabelMap
 from panet.train.build import build_learner, build_plan
 from panet.train.distributed import ALONE, Ranks
-from panet.train.folder import check_begun, check_outside, check_same, tell_changes, write_facts
+from panet.train.folder import check_begun, check_outside, check_same, is_run, tell_changes, write_facts
 from panet.train.initial import load_initial
 from panet.train.interrupts import Interrupts
 from panet.train.lock import RunLock
@@ -262,14 +262,13 @@ def _fit(
             console.print(metric_table(metrics, config.train.max_dets))
 
 
-def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> bool:
-    """Make the run's folder anew if it was removed; give whether it was."""
-    if lock.holds():
-        return False
-    lock.take()
-    write_facts(lock.folder, config, splits.train.label_map, num_ranks)
-    write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
-    return True
+def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> None:
+    """Take the lock again if its file was removed, and write again what makes the folder a run's if that was."""
+    if not lock.holds():
+        lock.take()
+    if not is_run(lock.folder):
+        write_facts(lock.folder, config, splits.train.label_map, num_ranks)
+        write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
 
 
 def _tell_drop(display: TrainingDisplay, numbers: Iterator[int], why: DataError) -> None:

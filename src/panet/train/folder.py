@@ -1,5 +1,6 @@
 """The folder of a run: its name, what makes it one, and what is written into it before the first step."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -16,7 +17,8 @@ from panet.config import Config
 from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
-from panet.train.lock import RunLock
+from panet.train.lock import LOCK_NAME, RunLock
+from panet.weights.files import write_whole
 
 __all__ = [
     "check_begun",
@@ -24,6 +26,7 @@ __all__ = [
     "check_same",
     "create_folder",
     "find_run",
+    "is_run",
     "newest_run",
     "read_run_config",
     "tell_changes",
@@ -32,6 +35,10 @@ __all__ = [
 
 _CONFIG = "config.yaml"
 _ENVIRONMENT = "environment.json"
+_LABELS = "label_map.json"
+_BEGUN = re.compile(  # what is in a run's folder before it is one
+    rf"{re.escape(LOCK_NAME)}|{_ENVIRONMENT}|{_LABELS}|\.({_ENVIRONMENT}|{_LABELS}|{_CONFIG})\.\d+\.part"
+)
 _PACKAGES = ("panet", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors", "hotcoco")
 _BITS = ("cpu", "threads", "cuda")  # of the environment; packages apart
 # What does not change what a step computes, or may have moved. A strict run goes on past a picture that rots: skip.
@@ -92,10 +99,20 @@ def _next_free(root: Path) -> Path:
 
 
 def _remove_run(folder: Path) -> None:
-    if folder.is_symlink() or not (folder / _CONFIG).is_file():
+    if folder.is_symlink() or not (is_run(folder) or _is_begun(folder)):
         raise ConfigError(f"{folder}: is not the folder of a run, so it is not overwritten; choose another --name")
     with RunLock(folder):
         shutil.rmtree(folder)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run: its settings are there."""
+    return (folder / _CONFIG).is_file()
+
+
+def _is_begun(folder: Path) -> bool:
+    """Tell whether nothing is in a folder but what a run writes first: it was killed before it was one."""
+    return folder.is_dir() and all(_BEGUN.fullmatch(path.name) and path.is_file() for path in folder.iterdir())
 
 
 def find_run(folder: Path) -> Path:
@@ -104,17 +121,26 @@ def find_run(folder: Path) -> Path:
     Raises:
         ConfigError: there is no run.
     """
-    if (folder / _CONFIG).is_file():
+    if is_run(folder):
         return folder
     return newest_run(folder)
 
 
 def newest_run(root: Path) -> Path:
     """Give the run in `root` that was written to last; ConfigError if there is none."""
-    configs = [path for path in root.glob(f"*/{_CONFIG}") if path.is_file()]
-    if not configs:
+    runs = [path.parent for path in root.glob(f"*/{_CONFIG}") if path.is_file()]
+    if not runs:
         raise ConfigError(f"{root}: holds no run to resume; give a run's folder")
-    return max(configs, key=lambda path: max(file.stat().st_mtime_ns for file in path.parent.iterdir())).parent
+    return max(runs, key=_last_change)
+
+
+def _last_change(folder: Path) -> int:
+    """Give when something in a folder was last written to, in ns; it may be a run that is being trained."""
+    times = [0]
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a part file, which has its name by now
+            times.append(path.lstat().st_mtime_ns)
+    return max(times)
 
 
 def read_run_config(folder: Path) -> Config:
@@ -175,10 +201,10 @@ def _read_environment(folder: Path) -> dict[str, Any]:
 def write_facts(folder: Path, config: Config, label_map: LabelMap, num_ranks: int = 1) -> None:
     """Write config.yaml, environment.json and label_map.json; the first comes last, it makes the folder a run."""
     facts = _environment() | {"processes": num_ranks}
-    (folder / _ENVIRONMENT).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     labels = json.dumps(asdict(label_map), indent=2, ensure_ascii=False)
-    (folder / "label_map.json").write_text(labels + "\n", encoding="utf-8")
-    (folder / _CONFIG).write_text(to_yaml(config), encoding="utf-8")
+    write_whole(folder / _ENVIRONMENT, (json.dumps(facts, indent=2) + "\n").encode())
+    write_whole(folder / _LABELS, (labels + "\n").encode())
+    write_whole(folder / _CONFIG, to_yaml(config).encode())
 
 
 def tell_changes(folder: Path) -> list[str]:

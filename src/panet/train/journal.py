@@ -24,14 +24,13 @@ class Journal:
         self._path = path
         self._waiting: list[str] = []
 
-    def append(self, line: Mapping[str, Any]) -> OSError | None:
-        """Add a line; give what keeps it from the disk, if that is so."""
+    def keep(self, line: Mapping[str, Any]) -> None:
+        """Take a line, which the next `write` adds to the file."""
         self._waiting.append(json.dumps(line) + "\n")
-        try:
-            self._write(last=False)
-        except OSError as error:
-            return error
-        return None
+
+    def write(self) -> None:
+        """Add the lines that wait; OSError if that cannot be: they go on waiting."""
+        self._write(last=False)
 
     def flush(self) -> None:
         """Bring all lines to the disk; CheckpointError if that cannot be."""
@@ -73,5 +72,7 @@ def _belongs(text: str, standing: Standing) -> bool:
     try:
         line = json.loads(text)
     except json.JSONDecodeError:
+        return False
+    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
         return False
     return bool(line["step"] <= (standing.checked_step if "metrics" in line else standing.step))

@@ -1,5 +1,6 @@
 """What a run writes: a line a step, weights, checkpoints."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from panet.config import ModelConfig
-from panet.errors import CheckpointError
+from panet.errors import CheckpointError, PANetError
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
 from panet.train.distributed import ALONE, Ranks
@@ -64,8 +65,8 @@ class Run:
         steps_per_epoch: for the log.
         notes: kept in the model files.
         on_step, on_note: told of each step, and of what a user should know.
-        claim: called before anything is written; sees that the folder is there and this process's, and gives whether
-            it had to be made anew.
+        claim: called before anything is written; sees that the folder is there and this process's. What the disk does
+            not allow, it raises as an OSError or a PANetError that comes from one.
         save_seconds: between checkpoints where no evaluation comes.
         clock: seconds that never go back.
         ranks: the processes that train together; the first one writes, the others keep count.
@@ -82,7 +83,7 @@ class Run:
         notes: Mapping[str, str],
         on_step: Callable[[StepRecord], None],
         on_note: Callable[[str], None],
-        claim: Callable[[], bool] = lambda: False,
+        claim: Callable[[], None] = lambda: None,
         save_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         ranks: Ranks = ALONE,
@@ -180,7 +181,8 @@ class Run:
 
     def check(self, learner: Learner, metrics: Mapping[str, float] | None) -> None:
         """Log an evaluation and save; the weights become the best if their score is, or if nothing was scored."""
-        self._hold_folder()
+        with contextlib.suppress(CheckpointError):  # then the save below fails too, and tells
+            self._hold_folder()
         step, best = self.standing.step, self.standing.best_score
         score = math.nan if metrics is None else score_of(metrics)
         better = best is None or score > best
@@ -210,9 +212,9 @@ class Run:
         """
         if not self._writes:
             return
-        self._hold_folder()
         self._last_save = self._clock()
         try:
+            self._hold_folder()
             self._journal.flush()
             if self._best is not None:
                 self._save_weights("best", *self._best)
@@ -240,15 +242,32 @@ class Run:
             self.save(learner)
 
     def _hold_folder(self) -> None:
-        """See that the folder is there; what was in it when it was removed is gone."""
-        if not self._writes or not self._claim():
+        """See that the folder is there, and make anew what of it was removed.
+
+        Raises:
+            CheckpointError: the disk does not allow it.
+            ConfigError: another process has the folder.
+        """
+        if not self._writes:
             return
-        (self.folder / "weights").mkdir(exist_ok=True)
+        weights = self.folder / "weights"
+        try:
+            self._claim()
+            if weights.is_dir():
+                return
+            place = weights if (self.folder / "metrics.jsonl").exists() else self.folder
+            weights.mkdir()
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        except PANetError as error:
+            if isinstance(error.__cause__, OSError):
+                raise CheckpointError(str(error)) from error.__cause__
+            raise
         if self._best is None:  # the next that is scored will be the best
             self.standing = self.standing.model_copy(update={"best_step": 0, "best_score": None})
         self.close()
         self._logs.open(self.standing.step)
-        self.note(f"{self.folder}: was removed; made anew, without what was in it before step {self.standing.step}")
+        self.note(f"{place}: was removed; made anew, without what was in it before step {self.standing.step}")
 
     def _save_weights(self, name: str, step: int, state: Mapping[str, Tensor]) -> None:
         path = self.folder / "weights" / f"{name}.safetensors"
@@ -258,13 +277,16 @@ class Run:
     def _write(self, content: Mapping[str, Any]) -> None:
         if not self._writes:
             return
-        self._hold_folder()
         step = self.standing.step
         line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), **content}
-        error = self._journal.append(line)
-        if error is not None and not self._trouble:
-            self._trouble = f"metrics.jsonl: {error.strerror}"
-            self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
+        self._journal.keep(line)
+        try:
+            self._hold_folder()
+            self._journal.write()
+        except (CheckpointError, OSError) as error:
+            if not self._trouble:
+                self._trouble = f"metrics.jsonl: {error.strerror if isinstance(error, OSError) else error}"
+                self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
         self._logs.scalars(line)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from panet.errors import CheckpointError
+from panet.errors import CheckpointError, ConfigError
 from panet.train.loop import train
 from panet.train.run import score_of
 from panet.weights.checkpoint import load_model
@@ -103,6 +103,15 @@ def test_a_line_cut_by_a_crash_is_dropped(fakes, trained: Path) -> None:
     metrics = trained / "metrics.jsonl"
     before = metrics.read_text()
     metrics.write_text(before + '{"step": 10, "los')
+    resume(fakes, trained)
+    assert metrics.read_text() == before
+
+
+@pytest.mark.parametrize("line", ["{}", "12", "[]", '"step"', '{"step": "a"}', '{"step": null}', "\0\0"])
+def test_what_is_no_line_of_a_run_is_dropped(fakes, trained: Path, line: str) -> None:
+    metrics = trained / "metrics.jsonl"
+    before = metrics.read_text()
+    metrics.write_text(f"{before}{line}\n")
     resume(fakes, trained)
     assert metrics.read_text() == before
 
@@ -220,10 +229,8 @@ def test_a_run_is_saved_between_evaluations_when_the_last_time_is_long_ago(fakes
 
 
 def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
-    def claim() -> bool:
-        gone = not trained.exists()
+    def claim() -> None:
         trained.mkdir(exist_ok=True)
-        return gone
 
     run, learner = fakes.run(trained, claim=claim), fakes.learner(fakes.objective().model)
     run.start(learner)
@@ -234,6 +241,49 @@ def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
     assert f"{trained}: was removed; made anew, without what was in it before step 11" in fakes.notes
     assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
     assert resume(fakes, trained) == 11
+
+
+def test_weights_that_were_removed_are_made_anew(fakes, trained: Path) -> None:
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    shutil.rmtree(trained / "weights")
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.0))
+    run.close()
+    assert f"{trained / 'weights'}: was removed; made anew, without what was in it before step 11" in fakes.notes
+    assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
+
+
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), ConfigError("run: cannot be written: Read-only")])
+def test_a_folder_that_cannot_be_reached_for_a_while_costs_nothing(fakes, run_folder: Path, error: Exception) -> None:
+    def claim() -> None:
+        if 3 <= len(fakes.steps) < 6:
+            raise error from OSError(30, "Read-only file system")
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder, claim=claim), fakes.learner(objective.model)
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: {"box/AP": 0.1})
+    run.close()
+    why = "Stale file handle" if isinstance(error, OSError) else "Read-only"
+    told = [note for note in fakes.notes if why in note]
+    assert len(told) == 2, told
+    assert told[0].endswith(f"cannot be written: {why}: lines wait until it can be written; training goes on")
+    assert told[1].startswith("step 4 is not saved: ")
+    assert "step 8: saving succeeds again" in fakes.notes
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "losses" in line] == list(range(1, 11))
+    assert load_model(run_folder / "weights" / "best.safetensors").notes["step"] == "4"
+
+
+def test_a_folder_that_another_process_took_ends_the_run(fakes, run_folder: Path) -> None:
+    def claim() -> None:
+        if len(fakes.steps) == 3:
+            raise ConfigError("run: is in use by process 1")
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder, claim=claim), fakes.learner(objective.model)
+    with pytest.raises(ConfigError, match="is in use by process 1"):
+        train(objective, fakes.batches(), learner, fakes.plan(), run)
 
 
 def test_curves_end_where_they_cannot_be_written(fakes, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
