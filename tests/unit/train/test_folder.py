@@ -9,7 +9,8 @@ import pytest
 from panet.config import Config, DataConfig, TrainConfig
 from panet.errors import ConfigError
 from panet.structures import LabelMap
-from panet.train.folder import check_same, create_folder, find_run, newest_run, read_run_config, write_facts
+from panet.train.facts import check_same, write_facts
+from panet.train.folder import create_folder, find_run, newest_run, read_run_config
 
 LABELS = LabelMap((3, 7), ("Nuß", "fig, dried"))
 
