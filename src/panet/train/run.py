@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from panet.config import ModelConfig
-from panet.errors import CheckpointError, PANetError
+from panet.errors import CheckpointError, DivergedError, PANetError
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
 from panet.train.distributed import ALONE, Ranks
@@ -195,7 +195,7 @@ class Run:
         if metrics is not None:
             shown = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
             self.note(f"step {step}: {'  '.join(shown)}{'  (best)' if better else ''}")
-            self._write({"metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()}})
+            self._write({"metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
         self.standing = self.standing.model_copy(update=update)
         self.save(learner, must=False)
         self._share_standing()
@@ -208,7 +208,8 @@ class Run:
             must: else a failure is only told.
 
         Raises:
-            CheckpointError: it must be, and cannot; or a weight is not finite.
+            CheckpointError: it must be, and cannot.
+            DivergedError: a weight is not finite.
         """
         if not self._writes:
             return
@@ -222,7 +223,9 @@ class Run:
             self._save_weights("last", self.standing.step, learner.judged.state_dict())
             self._checkpoints.save(self.standing, learner.tensors())
         except (CheckpointError, OSError) as error:
-            if must or (isinstance(error, CheckpointError) and error.__cause__ is None):
+            if isinstance(error, CheckpointError) and error.__cause__ is None:
+                raise DivergedError(str(error)) from error
+            if must:
                 raise
             self._trouble = str(error)
             self.note(f"step {self.standing.step} is not saved: {error}; training goes on, and so does saving")

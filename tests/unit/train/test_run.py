@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from panet.errors import CheckpointError, ConfigError
+from panet.errors import CheckpointError, ConfigError, DivergedError
 from panet.train.loop import train
 from panet.train.run import score_of
 from panet.weights.checkpoint import load_model
@@ -226,6 +228,31 @@ def test_a_run_is_saved_between_evaluations_when_the_last_time_is_long_ago(fakes
         run.standing = run.standing.model_copy(update={"step": step})
         run.save_if_due(learner)
     assert [path.stem for path in sorted((run_folder / "checkpoint").iterdir())] == ["step-00000002", "step-00000004"]
+
+
+def test_weights_that_are_not_finite_are_a_divergence_and_not_saved(fakes, trained: Path) -> None:
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    with torch.no_grad():
+        learner.model.weight.fill_(math.inf)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    with pytest.raises(DivergedError, match="weight weight: NaN or infinite; the training diverged"):
+        run.check(learner, scored(0.5))
+    run.close()
+    assert resume(fakes, trained) == 10
+
+
+def test_what_is_not_finite_in_an_evaluation_is_null_in_the_log(fakes, run_folder: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    metrics = {"box/AP": 0.1, "box/APs": math.nan, "loss/total": math.inf}
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: metrics)
+    texts = (run_folder / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(text, parse_constant=refuse) for text in texts]
+    assert lines[-1]["metrics"] == {"box/AP": 0.1, "box/APs": None, "loss/total": None}
 
 
 def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
