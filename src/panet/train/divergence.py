@@ -178,7 +178,7 @@ class Watch:
         """Save the state before the step; give the step it is of, or else why it cannot be kept."""
         try:
             self._run.save(self._learner)
-        except (CheckpointError, DivergedError, OSError) as error:
+        except (CheckpointError, DivergedError) as error:
             return None, f"the weights of step {step} could not be kept: {error}"
         return step, None
 

@@ -75,9 +75,12 @@ def check_classes(folder: Path, label_map: LabelMap) -> None:
     Raises:
         ConfigError: names the first that differs.
     """
-    then, now = _read_object(folder / LABELS_NAME), json.loads(_to_json(label_map))
-    pairs = [list(zip(each.get("category_ids", []), each.get("names", []), strict=False)) for each in (then, now)]
-    if not then or pairs[0] == pairs[1]:
+    then, now = _read_object(folder / LABELS_NAME), asdict(label_map)
+    lists = [then.get(name) for name in ("category_ids", "names")]
+    if not all(isinstance(each, list) for each in lists):  # lost
+        return
+    pairs = [list(zip(*each, strict=False)) for each in (lists, (now["category_ids"], now["names"]))]
+    if pairs[0] == pairs[1]:
         return
     old, new = next(pair for pair in zip_longest(*pairs, fillvalue=("none", "")) if pair[0] != pair[1])
     raise ConfigError(
@@ -147,6 +150,10 @@ def _changed_parts(then: Mapping[str, Any], now: Mapping[str, Mapping[str, int |
                 "what follows is not what a run in one go would give"
             )
     return lines
+
+
+def _count(part: Mapping[str, int | str] | None) -> str:
+    return f"{part['pictures']} pictures, {part['objects']} objects" if part else "none"
 
 
 def _versions() -> dict[str, str]:

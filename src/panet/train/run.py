@@ -20,14 +20,12 @@ from panet.train.distributed import ALONE, Ranks
 from panet.train.journal import Journal
 from panet.train.learner import Learner
 from panet.train.log_group import LogGroup
+from panet.train.scores import describe_scores, score_of
 from panet.train.sums import Sums
 from panet.weights.checkpoint import save_model
 from panet.weights.files import clear_parts
 
-__all__ = ["Run", "StepRecord", "score_of"]
-
-
-_SHOWN = ("box/AP", "mask/AP", "mask/AP50", "loss/total")
+__all__ = ["Run", "StepRecord"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ class StepRecord:
     losses: Mapping[str, float]
     learning_rate: float
     gradient_norm: float
-
-
-def score_of(metrics: Mapping[str, float]) -> float:
-    """Give what decides which weights are best: the AP of masks, or of boxes where there are none."""
-    return metrics["mask/AP"] if "mask/AP" in metrics else metrics["box/AP"]
 
 
 class Run:
@@ -131,7 +124,8 @@ class Run:
             elif self._writes:
                 self._checkpoints.save(self.standing, learner.tensors())
         if self._writes:
-            self._journal.rewind(self.standing)
+            if num_lost := self.standing.step - self._journal.rewind(self.standing):
+                self.note(f"metrics.jsonl: the lines of {num_lost} of {self.standing.step} steps are lost")
             self._logs.open(self.standing.step)
 
     def _open(self) -> dict[str, Tensor]:
@@ -142,6 +136,10 @@ class Run:
         self.standing, tensors, problems = self._checkpoints.load()
         for problem in problems:
             self.note(f"{problem}; going on from step {self.standing.step}")
+        best = self.folder / "weights" / "best.safetensors"
+        if self.standing.best_step and not best.is_file():
+            self.standing = self.standing.without_best()
+            self.note(f"{best}: is gone; the next weights that are scored will be the best")
         return tensors
 
     def _share_standing(self) -> None:
@@ -193,8 +191,7 @@ class Run:
         else:
             update |= {"num_worse": self.standing.num_worse + 1}
         if metrics is not None:
-            shown = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
-            self.note(f"step {step}: {'  '.join(shown)}{'  (best)' if better else ''}")
+            self.note(f"step {step}: {describe_scores(metrics)}{'  (best)' if better else ''}")
             self._write({"metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
         self.standing = self.standing.model_copy(update=update)
         self.save(learner, must=False)
@@ -222,8 +219,8 @@ class Run:
                 self._best = None
             self._save_weights("last", self.standing.step, learner.judged.state_dict())
             self._checkpoints.save(self.standing, learner.tensors())
-        except (CheckpointError, OSError) as error:
-            if isinstance(error, CheckpointError) and error.__cause__ is None:
+        except CheckpointError as error:
+            if error.__cause__ is None:
                 raise DivergedError(str(error)) from error
             if must:
                 raise
@@ -266,8 +263,8 @@ class Run:
             if isinstance(error.__cause__, OSError):
                 raise CheckpointError(str(error)) from error.__cause__
             raise
-        if self._best is None:  # the next that is scored will be the best
-            self.standing = self.standing.model_copy(update={"best_step": 0, "best_score": None})
+        if self._best is None:
+            self.standing = self.standing.without_best()
         self.close()
         self._logs.open(self.standing.step)
         self.note(f"{place}: was removed; made anew, without what was in it before step {self.standing.step}")

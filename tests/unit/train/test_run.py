@@ -11,7 +11,7 @@ import torch
 
 from panet.errors import CheckpointError, ConfigError, DivergedError
 from panet.train.loop import train
-from panet.train.run import score_of
+from panet.train.scores import score_of
 from panet.weights.checkpoint import load_model
 
 
@@ -107,6 +107,19 @@ def test_a_line_cut_by_a_crash_is_dropped(fakes, trained: Path) -> None:
     metrics.write_text(before + '{"step": 10, "los')
     resume(fakes, trained)
     assert metrics.read_text() == before
+
+
+def test_lines_that_are_lost_are_counted(fakes, trained: Path) -> None:
+    metrics = trained / "metrics.jsonl"
+    texts = metrics.read_text().splitlines(keepends=True)
+    assert resume(fakes, trained) == 10
+    assert fakes.notes[-1].startswith("step 10: ")
+    metrics.write_text("".join(text for text in texts if not text.startswith('{"step": 7,'))[:-20])
+    resume(fakes, trained)
+    assert fakes.notes[-1] == "metrics.jsonl: the lines of 1 of 10 steps are lost"
+    metrics.unlink()
+    resume(fakes, trained)
+    assert fakes.notes[-1] == "metrics.jsonl: the lines of 10 of 10 steps are lost"
 
 
 @pytest.mark.parametrize("line", ["{}", "12", "[]", '"step"', '{"step": "a"}', '{"step": null}', "\0\0"])
@@ -228,6 +241,39 @@ def test_a_run_is_saved_between_evaluations_when_the_last_time_is_long_ago(fakes
         run.standing = run.standing.model_copy(update={"step": step})
         run.save_if_due(learner)
     assert [path.stem for path in sorted((run_folder / "checkpoint").iterdir())] == ["step-00000002", "step-00000004"]
+
+
+def test_best_weights_that_are_gone_are_replaced_by_the_next_that_are_scored(fakes, trained: Path) -> None:
+    best = trained / "weights" / "best.safetensors"
+    best.unlink()
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    assert f"{best}: is gone; the next weights that are scored will be the best" in fakes.notes
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.01))
+    run.close()
+    assert load_model(best).notes["step"] == "11"
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_no_failure(
+    fakes, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "step-00000008.safetensors":
+            raise OSError(16, "Device or resource busy")
+        unlink(path, missing_ok)
+
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.save(learner)
+    monkeypatch.undo()
+    run.save(learner)
+    run.close()
+    assert sorted(path.stem for path in (trained / "checkpoint").iterdir()) == ["step-00000010", "step-00000011"]
 
 
 def test_weights_that_are_not_finite_are_a_divergence_and_not_saved(fakes, trained: Path) -> None:
