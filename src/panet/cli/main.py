@@ -4,6 +4,7 @@
 missing; 130 and 143 interrupted.
 """
 
+import contextlib
 import errno
 import gc
 import io
@@ -99,6 +100,7 @@ def main() -> None:
         code = run(sys.argv[1:])
     finally:
         gc.freeze()  # else Python takes a second to look through all that is imported before it ends
+        _end_at_once_when_ended()
     if "RANK" in os.environ:
         # One of several processes: all has been written. What is left are threads of the connection, which now and
         # then abort when the other side ends first, and would give the code of a signal for that of the error.
@@ -124,6 +126,23 @@ def _clear_up_when_ended() -> None:
 
 def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _end_at_once_when_ended() -> None:
+    """Let a signal while Python itself ends take effect without a word: all has been cleared up."""
+    if "RANK" in os.environ:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+                stream.flush()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) is not signal.SIG_IGN:
+            signal.signal(signal.Signals[name], _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -61,6 +61,17 @@ def test_a_command_that_is_ended_clears_up_first(number: int, code: int) -> None
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "cleared up\n", "")
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_second_signal_while_python_ends_is_silent(number: int, code: int) -> None:
+    words = (
+        "import atexit, os, signal, sys; from panet.cli import main; number = int(sys.argv[1]); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "atexit.register(os.kill, os.getpid(), number); main.run = lambda _: print('saved'); main.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "saved\n", "")
+
+
 def test_control_characters_do_not_reach_the_terminal(failing, capsys) -> None:
     failing(DataError("a\x1b[2Jb\nc"))
     main.run(["fail"])
