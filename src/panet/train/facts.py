@@ -66,7 +66,11 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return _as_object(content)
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def check_classes(folder: Path, label_map: LabelMap) -> None:
@@ -124,13 +128,13 @@ def tell_changes(folder: Path, parts: Mapping[str, Mapping[str, int | str]] | No
     then = _read_object(folder / ENVIRONMENT_NAME)
     now = {name: value for name, value in _environment().items() if name in _BITS}
     changes = [f"{name} {then[name]}, now {value}" for name, value in now.items() if then.get(name, value) != value]
-    versions: dict[str, str] = then.get("packages", {})
+    versions = _as_object(then.get("packages"))
     changes += [
         f"{name} {versions[name]}, now {version}"
         for name, version in _versions().items()
         if versions.get(name, version) != version
     ]
-    lines = _changed_parts(then.get("parts", {}), parts or {})
+    lines = _changed_parts(_as_object(then.get("parts")), parts or {})
     if changes:
         end = "what follows may differ in the last bits from a run in one go"
         lines.append(f"careful: begun with {'; '.join(changes)}: {end}")
@@ -142,18 +146,16 @@ def _changed_parts(then: Mapping[str, Any], now: Mapping[str, Mapping[str, int |
     for name in dict.fromkeys([*then, *now]):
         old, new = then.get(name), now.get(name)
         if then and old != new:
-            counts = [
-                f"{each['pictures']} pictures, {each['objects']} objects" if each else "none" for each in (old, new)
-            ]
             lines.append(
-                f"careful: the {name} part is not the one that the run began with ({counts[0]} then, {counts[1]} now): "
-                "what follows is not what a run in one go would give"
+                f"careful: the {name} part is not the one that the run began with ({_count(old)} then, {_count(new)} "
+                "now): what follows is not what a run in one go would give"
             )
     return lines
 
 
-def _count(part: Mapping[str, int | str] | None) -> str:
-    return f"{part['pictures']} pictures, {part['objects']} objects" if part else "none"
+def _count(part: object) -> str:
+    counts = _as_object(part)
+    return f"{counts.get('pictures')} pictures, {counts.get('objects')} objects" if counts else "none"
 
 
 def _versions() -> dict[str, str]:

@@ -66,3 +66,10 @@ def test_the_same_classes_are_fine_and_so_is_a_lost_record_of_them(tmp_path: Pat
 
 def test_without_a_record_nothing_is_told(tmp_path: Path) -> None:
     assert tell_changes(tmp_path) == []
+
+
+@pytest.mark.parametrize("facts", ["[]", '{"parts": 3, "packages": ["torch"]}', '{"parts": {"train": 3}}', "{"])
+def test_a_record_that_is_garbage_stops_no_run(tmp_path: Path, facts: str) -> None:
+    (tmp_path / "environment.json").write_text(facts)
+    part = {"pictures": 1, "objects": 1, "sha256": "a"}
+    assert all(line.startswith("careful: the train part") for line in tell_changes(tmp_path, {"train": part}))
