@@ -16,7 +16,7 @@ from panet.config import Config
 from panet.errors import ConfigError
 from panet.settings import differences, read_config, to_yaml
 from panet.structures import LabelMap
-from panet.train.lock import RunLock
+from panet.train.lock import LOCK_NAME, RunLock
 
 __all__ = [
     "check_begun",
@@ -92,10 +92,19 @@ def _next_free(root: Path) -> Path:
 
 
 def _remove_run(folder: Path) -> None:
-    if folder.is_symlink() or not (folder / _CONFIG).is_file():
+    if folder.is_symlink() or not (_is_run(folder) or _is_killed_start(folder)):
         raise ConfigError(f"{folder}: is not the folder of a run, so it is not overwritten; choose another --name")
     with RunLock(folder):
         shutil.rmtree(folder)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / _CONFIG).is_file()
+
+
+def _is_killed_start(folder: Path) -> bool:
+    """Tell whether nothing but a lock is there: of a run that was killed before its first step."""
+    return folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK_NAME]
 
 
 def find_run(folder: Path) -> Path:
@@ -104,7 +113,7 @@ def find_run(folder: Path) -> Path:
     Raises:
         ConfigError: there is no run.
     """
-    if (folder / _CONFIG).is_file():
+    if _is_run(folder):
         return folder
     return newest_run(folder)
 
