@@ -4,14 +4,16 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import torch
 from rich.console import Console
+from torch import nn
 
+from panet.cli.duration import Costs, describe_duration
 from panet.cli.estimate import GIB, estimate_memory, meta_model, padded
+from panet.cli.evaluation_costs import Evaluated, describe_evaluation, num_bytes, rehearse_evaluation
 from panet.config import Config
-from panet.data.build import at_largest, build_batch, build_extremes, mean_areas, steps_per_epoch
+from panet.data.build import at_largest, build_batch, build_extremes, steps_per_epoch
 from panet.data.coco import CocoDataset
 from panet.data.extremes import Extremes
 from panet.data.images import printable
@@ -21,30 +23,13 @@ from panet.objective.build import build_objective
 from panet.structures import Batch, Size
 from panet.train.build import build_plan
 from panet.train.distributed import Ranks
-from panet.train.loop import Plan
 from panet.train.preflight import Rehearsal, rehearse, untouched
 from panet.train.room import Room, current_memory, find_room, reset_peak
 
-__all__ = ["Costs", "Foreseen", "describe_room", "estimate_seconds", "foresee", "largest_batch", "preflight"]
+__all__ = ["Foreseen", "describe_room", "foresee", "largest_batch", "preflight"]
 
 _MOST_GROWTH = 2.0  # of what shapes tell; more is what a process pays once
 _PREFETCHED = 2  # batches that each loader process holds ready (torch's default)
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What the rehearsed batches took together.
-
-    Args:
-        area: px of all their padded pictures.
-        forward, backward: seconds.
-        loading: seconds a picture.
-    """
-
-    area: float
-    forward: float
-    backward: float
-    loading: float
 
 
 @dataclass(frozen=True)
@@ -98,9 +83,9 @@ def preflight(
     foreseen: Foreseen,
     ranks: Ranks,
 ) -> None:
-    """Run the largest, the most crowded and an empty batch forwards and backwards; print what the run will take.
+    """Run the largest, the most crowded and an empty batch forwards and backwards, and evaluate the costliest pictures.
 
-    Nothing is changed: the run afterwards is that without it, bit for bit.
+    Prints what the run will take. Nothing is changed: the run afterwards is that without it, bit for bit.
 
     Args:
         console: shows it.
@@ -118,32 +103,58 @@ def preflight(
     start = time.perf_counter()
     batches = _batches(training, config, foreseen.extremes)
     loading = (time.perf_counter() - start) / sum(map(len, batches.values()))
-    now = current_memory(device)
-    reset_peak(device)
-    rehearsals: dict[str, Rehearsal] = {}
+    evaluated = None
     with untouched(objective, device):
-        for name, batch in batches.items():
+        rehearsals, needed = _rehearse_steps(console, config, objective, batches, foreseen, ranks)
+        if validation is not None:  # the gradients of the last step are there, as they are in a run
             with ranks.together():
-                if len(rehearsals) == 1:
-                    _check_growth(foreseen, batches, rehearsals, now, config)
-                rehearsals[name] = rehearse(objective, batch, device, config.train.precision == "bf16", f"{name} batch")
-            _print(console, f"pre-flight: {_describe(name, batch, rehearsals[name])}")
-            if config.train.accumulate == 1:  # else gradients are there when the next batch comes
-                objective.zero_grad(set_to_none=True)
-    peak = max(each.peak or 0 for each in rehearsals.values())
-    waiting = 0 if device.type == "cuda" else config.data.workers * _PREFETCHED * _num_bytes(batches["largest"])
-    needed = peak + foreseen.lasting + waiting
-    _check(foreseen, needed, max(peak - now, 0), config)
+                evaluated = rehearse_evaluation(model, objective, validation, config, device)
+            _print(console, f"pre-flight: {describe_evaluation(evaluated)}")
+            waiting = _waiting(config, device, num_bytes(batches["largest"]) + evaluated.num_bytes)
+            needed = max(needed, evaluated.peak + foreseen.lasting + waiting)
+            _check_evaluation(foreseen.room, needed, evaluated, config)
     later = list(batches)[1:]  # the first has paid for what is done once, so its time is not a step's
     costs = Costs(
         sum(batches[name].images.tensor[:, 0].numel() for name in later),
-        sum(rehearsals[name].forward for name in later),
-        sum(rehearsals[name].backward for name in later),
+        sum(rehearsals[name].forward + rehearsals[name].backward for name in later),
         loading,
+        0.0 if evaluated is None else evaluated.seconds / evaluated.area,
     )
     plan = build_plan(config.train, device, steps_per_epoch(training, config.data), ranks.size)
-    _print(console, f"pre-flight: {_describe_run(config, plan, training, validation, costs, ranks.size)}")
+    _print(console, f"pre-flight: {describe_duration(config, plan, training, validation, costs, ranks.size)}")
     _print(console, f"pre-flight: {_describe_peak(foreseen.room, needed)}")
+
+
+def _rehearse_steps(
+    console: Console,
+    config: Config,
+    objective: nn.Module,
+    batches: Mapping[str, Batch],
+    foreseen: Foreseen,
+    ranks: Ranks,
+) -> tuple[dict[str, Rehearsal], int]:
+    """Run batches forwards and backwards; give what each took, and the bytes that training needs in all."""
+    device = foreseen.device
+    now = current_memory(device)
+    reset_peak(device)
+    rehearsals: dict[str, Rehearsal] = {}
+    for name, batch in batches.items():
+        if config.train.accumulate == 1:  # else gradients are there when the next batch comes
+            objective.zero_grad(set_to_none=True)
+        with ranks.together():
+            if len(rehearsals) == 1:
+                _check_growth(foreseen, batches, rehearsals, now, config)
+            rehearsals[name] = rehearse(objective, batch, device, config.train.precision == "bf16", f"{name} batch")
+        _print(console, f"pre-flight: {_describe(name, batch, rehearsals[name])}")
+    peak = max(each.peak or 0 for each in rehearsals.values())
+    needed = peak + foreseen.lasting + _waiting(config, device, num_bytes(batches["largest"]))
+    _check(foreseen, needed, max(peak - now, 0), config)
+    return rehearsals, needed
+
+
+def _waiting(config: Config, device: torch.device, batch_bytes: int) -> int:
+    """Give the bytes of the batches that wait in the processes that read; on a GPU they take none of its memory."""
+    return 0 if device.type == "cuda" else config.data.workers * _PREFETCHED * batch_bytes
 
 
 def largest_batch(extremes: Extremes) -> tuple[int, Size]:
@@ -158,23 +169,6 @@ def describe_room(room: Room | None, parts: Mapping[str, int]) -> str:
         return "  room: not known on this device"
     verdict = "too little: training would be refused" if sum(parts.values()) > room.num_bytes else "enough for that"
     return f"  room: {room.num_bytes / GIB:.1f} GiB ({room.source}), {verdict}"
-
-
-def estimate_seconds(config: Config, plan: Plan, areas: tuple[float, float], num_val: int, costs: Costs) -> list[float]:
-    """Estimate the seconds of a step and of an evaluation.
-
-    Args:
-        config: of the run.
-        plan: of the run.
-        areas: mean px of a picture in training and at test.
-        num_val: pictures that each evaluation sees twice: for its scores and for its losses.
-        costs: seconds are taken to grow with the px.
-    """
-    pictures = config.data.batch_size * plan.accumulate
-    running = pictures * areas[0] * (costs.forward + costs.backward) / costs.area
-    loading = pictures * costs.loading
-    step = max(running, loading / config.data.workers) if config.data.workers else running + loading
-    return [step, 2 * num_val * areas[1] * costs.forward / costs.area]
 
 
 def _find_room(device: torch.device, ranks: Ranks) -> Room | None:
@@ -248,6 +242,18 @@ def _check(foreseen: Foreseen, needed: int, activations: int, config: Config) ->
     )
 
 
+def _check_evaluation(room: Room | None, needed: int, evaluated: Evaluated, config: Config) -> None:
+    """Refuse an evaluation that cannot fit; `needed` bytes in all."""
+    if room is None or needed <= room.num_bytes:
+        return
+    height, width = evaluated.size
+    raise ResourceError(
+        f"evaluating needs at least {needed / GIB:.2f} GiB with {evaluated.num_detections} detections in a picture of "
+        f"{height} x {width} px, but there are {room.num_bytes / GIB:.2f} GiB ({room.source}): lower train.max_dets "
+        f"({config.train.max_dets} now), model.short_side or model.max_side (--no-preflight tries it all the same)"
+    )
+
+
 def _describe(name: str, batch: Batch, rehearsal: Rehearsal) -> str:
     height, width = batch.images.tensor.shape[-2:]
     num_objects = sum(map(len, batch.targets))
@@ -257,32 +263,10 @@ def _describe(name: str, batch: Batch, rehearsal: Rehearsal) -> str:
     return f"{name}: {len(batch)} x {height} x {width} px, {num_objects} objects, {seconds:.2f} s ({named})"
 
 
-def _describe_run(
-    config: Config,
-    plan: Plan,
-    training: CocoDataset,
-    validation: CocoDataset | None,
-    costs: Costs,
-    num_ranks: int,
-) -> str:
-    areas = mean_areas(training, config.data, config.model)
-    num_val = 0 if validation is None else -(-len(validation) // num_ranks)
-    step, evaluation = estimate_seconds(config, plan, areas, num_val, costs)
-    num_checks = -(-plan.num_steps // plan.steps_per_check)
-    total = timedelta(seconds=round(plan.num_steps * step + num_checks * evaluation))
-    evaluations = f" and {num_checks} evaluations of about {evaluation:.3g} s" if num_val else ""
-    return f"about {step:.2g} s a step: {plan.num_steps:,} steps{evaluations} take about {total}"
-
-
 def _describe_peak(room: Room | None, needed: int) -> str:
     if room is None:
         return f"peak memory about {needed / GIB:.2f} GiB; what there is cannot be told"
     return f"peak memory about {needed / GIB:.2f} GiB of {room.num_bytes / GIB:.2f} GiB ({room.source})"
-
-
-def _num_bytes(batch: Batch) -> int:
-    masks = sum(target.masks.numel() for target in batch.targets)
-    return batch.images.tensor.numel() * batch.images.tensor.element_size() + masks
 
 
 def _print(console: Console, line: str) -> None:

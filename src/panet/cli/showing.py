@@ -22,6 +22,7 @@ __all__ = ["choose_pictures", "draw_pairs", "shown"]
 _NUM_PICTURES = 3
 _MOST_PIXELS = 4_000_000  # of a picture that is shown
 _WIDTH = 640  # px, of each half
+_MOST_HEIGHT = 1920  # px, of each half: a high and narrow picture gets no wider than that allows
 _SHOWN_SCORE = 0.3
 
 
@@ -98,10 +99,11 @@ def _draw_truth(dataset: CocoDataset, index: int, image: NDArray[np.uint8]) -> I
 
 
 def _half(picture: Image.Image, title: str) -> NDArray[np.uint8]:
-    """Bring a picture to its width, under a bar with a title."""
+    """Bring a picture to its width, or to the most height, under a bar with a title."""
     font = ImageFont.load_default(16)
-    height = max(1, round(picture.height * _WIDTH / picture.width))
+    factor = min(_WIDTH / picture.width, _MOST_HEIGHT / picture.height)
+    width, height = (max(1, round(side * factor)) for side in picture.size)
     canvas = Image.new("RGB", (_WIDTH, height + 28), "white")
-    canvas.paste(picture.resize((_WIDTH, height), Image.Resampling.LANCZOS), (0, 28))
+    canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (0, 28))
     ImageDraw.Draw(canvas).text((6, 4), title, fill="black", font=font)
     return np.asarray(canvas)

@@ -39,10 +39,13 @@ __all__ = [
     "build_batch",
     "build_extremes",
     "build_normalise",
+    "build_test_batch",
+    "build_test_extremes",
     "build_test_loader",
     "build_train_loader",
     "build_view_loader",
-    "mean_areas",
+    "mean_test_area",
+    "mean_train_area",
     "steps_per_epoch",
 ]
 
@@ -95,17 +98,38 @@ def build_extremes(dataset: CocoDataset, data: DataConfig) -> Extremes:
     return find_extremes(sizes, counts, lambda size: show(size, generator).size, data.batch_size, data.group_by_aspect)
 
 
-def mean_areas(dataset: CocoDataset, data: DataConfig, model: ModelConfig) -> tuple[float, float]:
-    """Give the mean area of a picture in px, as it is shown in training and at test, over all pictures and sizes."""
-    show, generator = _build_view_rule(data), torch.Generator().manual_seed(0)
-    at_test = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
+def mean_train_area(dataset: CocoDataset, data: DataConfig) -> float:
+    """Give the mean area in px of a picture as training shows it, over all pictures and sizes."""
+    return _mean_area(dataset, _build_view_rule(data), _DRAWS)
+
+
+def mean_test_area(dataset: CocoDataset, model: ModelConfig) -> float:
+    """Give the mean area in px of a picture as it is evaluated."""
+    return _mean_area(dataset, _test_view_rule(model), 1)
+
+
+def _mean_area(dataset: CocoDataset, rule: ViewRule, num_draws: int) -> float:
+    generator = torch.Generator().manual_seed(0)
     kinds, counts = np.unique(dataset.images.sizes, axis=0, return_counts=True)
-    sums = [0.0, 0.0]
+    total = 0.0
     for (height, width), count in zip(kinds.tolist(), counts.tolist(), strict=True):
-        views = [show((height, width), generator).size for _ in range(_DRAWS)]
-        sums[0] += count * sum(math.prod(view) for view in views) / _DRAWS
-        sums[1] += count * math.prod(at_test((height, width), generator).size)
-    return sums[0] / len(dataset), sums[1] / len(dataset)
+        areas = [math.prod(rule((height, width), generator).size) for _ in range(num_draws)]
+        total += count * sum(areas) / num_draws
+    return total / len(dataset)
+
+
+def build_test_extremes(dataset: CocoDataset, model: ModelConfig) -> tuple[int, ...]:
+    """Find the pictures that cost most to evaluate: the largest, as the model sees it, and the one of most objects."""
+    at_test, generator = _test_view_rule(model), torch.Generator()
+    kinds, kind = np.unique(dataset.images.sizes, axis=0, return_inverse=True)
+    areas = np.array([math.prod(at_test((height, width), generator).size) for height, width in kinds.tolist()])
+    largest, crowded = areas[kind.reshape(-1)].argmax(), dataset.annotations.counts.argmax()
+    return tuple(dict.fromkeys([int(largest), int(crowded)]))
+
+
+def build_test_batch(dataset: CocoDataset, model: ModelConfig, index: int) -> Batch:
+    """Make the batch of one picture, as the test loader would; DataError if it cannot be read."""
+    return _make_batch(_test_samples(dataset, model), build_normalise(model), False, [(0, index)]).batch
 
 
 def build_test_loader(
@@ -120,9 +144,8 @@ def build_test_loader(
 
     No batch in `timeout` s is an error. A picture that can no longer be read is one too, or with `skip` Unreadable.
     """
-    view_rule = ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
-    samples = SampleDataset(dataset, view_rule, (), seed=0)
-    return _build_scoring_loader(_batches(samples, model), dataset, workers, timeout, share, skip)
+    make = _batches(_test_samples(dataset, model), model)
+    return _build_scoring_loader(make, dataset, workers, timeout, share, skip)
 
 
 def build_view_loader(
@@ -137,6 +160,14 @@ def build_view_loader(
     maker = ViewMaker(tta, model.short_side, model.max_side, build_normalise(model), model.arithmetic)
     make = partial(_make_views, ViewDataset(dataset, maker))
     return _build_scoring_loader(make, dataset, workers, WORKER_TIMEOUT, share, skip)
+
+
+def _test_samples(dataset: CocoDataset, model: ModelConfig) -> SampleDataset:
+    return SampleDataset(dataset, _test_view_rule(model), (), seed=0)
+
+
+def _test_view_rule(model: ModelConfig) -> ResizeShortSide:
+    return ResizeShortSide((model.short_side,), model.max_side, model.arithmetic)
 
 
 def _build_scoring_loader(

@@ -1,6 +1,7 @@
 """Average precision as COCO defines it, computed by hotcoco, which equals pycocotools."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ KINDS = {"bbox": "box", "segm": "mask"}
 _AREAS = {"": 0, "s": 1, "m": 2, "l": 3}  # all; below 32**2 px; below 96**2 px; the rest
 _IOUS = {"50": 0, "75": 5}  # of 0.50, 0.55 .. 0.95
 _MANY = 10**9  # results of a picture: as good as no limit
+_CLASSES_AT_ONCE = 64  # the evaluator's own tables take 400 kB a class and limit, several times over
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,12 @@ def score(
     for kind in kinds:
         limits = [count for count in (1, 10) if count < max_dets] + [min(max_dets, _MANY)]
         evaluator, truth = match(document, results, kind, limits, score_threshold)
-        evaluator.accumulate()
-        tables = evaluator.eval
-        assert tables is not None
-        precision, recall = tables["precision"], tables["recall"]
+        classes = sorted({annotation["category_id"] for annotation in truth.document["annotations"]})
+        precision, recall = _accumulate(evaluator, classes, len(limits))
         metrics |= {f"{KINDS[kind]}/{name}": value for name, value in _summarise(precision, recall, limits).items()}
-        for index, name in enumerate(_unique(truth.names, list(truth.categories))):
-            of_class = precision[:, :, index, 0, -1]
+        places = {number: place for place, number in enumerate(classes)}
+        for number, name in enumerate(_unique(truth.names, list(truth.categories)), 1):
+            of_class = precision[:, :, places[number], 0] if number in places else precision[:, :, :0, 0]
             values = {f"{KINDS[kind]}/AP": _mean(of_class), f"{KINDS[kind]}/AP50": _mean(of_class[_IOUS["50"]])}
             per_class.setdefault(name, {}).update(values)
     return Scores(metrics, per_class)
@@ -98,16 +99,42 @@ def match(
     return evaluator, truth
 
 
+def _accumulate(
+    evaluator: COCOeval, classes: Sequence[int], num_limits: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give COCO's tables of some classes, -1 where undefined, as they are if there is nothing to find of a class.
+
+    Args:
+        evaluator: of `match`.
+        classes: their C numbers.
+        num_limits: numbers of detections that it has.
+    Returns: precision (IoUs, recalls, C, areas) at the last limit; recall (IoUs, C, areas, limits).
+    """
+    num_ious, num_recalls, num_areas = (
+        len(each) for each in (evaluator.params.iou_thrs, evaluator.params.rec_thrs, evaluator.params.area_rng)
+    )
+    precision = np.full((num_ious, num_recalls, len(classes), num_areas), -1.0)
+    recall = np.full((num_ious, len(classes), num_areas, num_limits), -1.0)
+    for start in range(0, len(classes), _CLASSES_AT_ONCE):
+        part = slice(start, start + _CLASSES_AT_ONCE)
+        evaluator.params.cat_ids = list(classes[part])
+        evaluator.accumulate()
+        tables = evaluator.eval
+        assert tables is not None
+        precision[:, :, part] = tables["precision"][..., -1]
+        recall[:, part] = tables["recall"]
+    return precision, recall
+
+
 def _summarise(precision: NDArray[np.float64], recall: NDArray[np.float64], limits: Sequence[int]) -> dict[str, float]:
     """Average COCO's tables. (Its own summary fixes AP at 100 detections, whatever the limits.)
 
     Args:
-        precision: (IoUs, recalls, classes, areas, limits), -1 where undefined.
-        recall: (IoUs, classes, areas, limits).
+        precision, recall: of `_accumulate`.
         limits: numbers of detections, ascending.
     """
-    by_iou = {f"AP{name}": _mean(precision[index, :, :, 0, -1]) for name, index in _IOUS.items()}
-    by_area = {f"AP{name}": _mean(precision[:, :, :, index, -1]) for name, index in _AREAS.items()}
+    by_iou = {f"AP{name}": _mean(precision[index, :, :, 0]) for name, index in _IOUS.items()}
+    by_area = {f"AP{name}": _mean(precision[:, :, :, index]) for name, index in _AREAS.items()}
     recalls = {f"AR{limit}": _mean(recall[:, :, 0, index]) for index, limit in enumerate(limits[:-1])}
     recalls |= {f"AR{name}": _mean(recall[:, :, index, -1]) for name, index in _AREAS.items()}
     return {"AP": by_area.pop("AP"), **by_iou, **by_area, **recalls}
@@ -120,7 +147,9 @@ def _mean(table: NDArray[np.float64]) -> float:
 
 def _unique(names: Sequence[str], ids: Sequence[Any]) -> list[str]:
     """Tell classes of one name apart by their ids."""
-    return [f"{name} ({i})" if names.count(name) > 1 else name for name, i in zip(names, ids, strict=True)]
+    counts = Counter(names)
+    told = [f"{name} ({i!r})" if counts[name] > 1 else name for name, i in zip(names, ids, strict=True)]
+    return told if len(set(told)) == len(told) else _unique(told, ids)  # a class may be called as another is told
 
 
 def kinds_of(results: Sequence[Any]) -> tuple[str, ...]:

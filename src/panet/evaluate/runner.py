@@ -19,7 +19,7 @@ from panet.model.panet import PANet
 from panet.model.views import detect_views
 from panet.structures import TTA, Batch, Detections, LabelMap, Size, Views
 
-__all__ = ["Evaluation", "Predicted", "evaluate", "predict_all", "score_all"]
+__all__ = ["Evaluation", "Predicted", "evaluate", "predict_all", "predict_most", "score_all"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,35 @@ def predict_all(
     return Predicted(results, kinds, time.perf_counter() - start)
 
 
+def predict_most(model: PANet, batch: Batch, label_map: LabelMap, max_dets: int) -> list[dict[str, Any]]:
+    """Predict a picture at the highest cost that `predict_all` can have: with as many detections as are kept.
+
+    A model that has learnt nothing finds nothing among many classes. Here its best proposals count as detections,
+    whatever they are.
+
+    Args:
+        model: on the device that it runs on; its mode and limits are as before afterwards.
+        batch: of one picture, on the CPU.
+        label_map: what the model's labels stand for.
+        max_dets: as `predict_all` takes it.
+    """
+    images = batch.images.to(_device(model))
+    with _evaluating(model, max_dets):
+        n = model.features(images.tensor)
+        proposals = model.proposals(n, images)
+        model.box_head(n, proposals)
+        (boxes,) = proposals
+        count = min(model.max_detections, len(boxes) * len(label_map))
+        boxes = boxes[torch.arange(count, device=boxes.device) % max(1, len(boxes))]
+        scores, labels = boxes.new_ones(count), torch.ones(count, dtype=torch.int64, device=boxes.device)
+        rule = model.detection_rule
+        best = Detections(boxes, scores, labels, inclusive=rule.inclusive, grown=rule.grown_masks)
+        (found,) = model.with_masks(n, [best])
+    factor = images.factors[0] if images.factors else None
+    size, original_size = images.sizes[0], images.original_sizes[0]
+    return coco_results(to_image(found, size, original_size, factor), batch.image_ids[0], original_size, label_map)
+
+
 def score_all(
     dataset: CocoDataset,
     results: Sequence[Sequence[Mapping[str, Any]] | None],
@@ -187,7 +216,7 @@ def _suppressing(model: PANet, tta: TTA | None) -> Iterator[None]:
 
 def _predict(model: PANet, batch: Batch | Views) -> Iterator[tuple[int | str, Size, Detections]]:
     """Give each picture's id, size and detections in image px."""
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = _device(model)
     if isinstance(batch, Views):
         yield batch.image_id, batch.original_size, detect_views(model, batch.to(device))
         return
@@ -196,3 +225,7 @@ def _predict(model: PANet, batch: Batch | Views) -> Iterator[tuple[int | str, Si
     places = zip(batch.image_ids, images.sizes, images.original_sizes, factors, strict=True)
     for detections, (image_id, size, original_size, factor) in zip(model(images), places, strict=True):
         yield image_id, original_size, to_image(detections, size, original_size, factor)
+
+
+def _device(model: PANet) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

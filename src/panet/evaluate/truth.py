@@ -114,7 +114,9 @@ def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, pla
             raise DataError(f"{place}: has neither bbox nor segmentation: remove it")
         x1, y1, x2, y2 = rle.to_box(mask)
         box = [x1, y1, x2 - x1, y2 - y1]
-    box = _read_box(box, place)
+    stated, box = box, _read_box(box, place)
+    if min(stated[2:]) < 0:
+        raise DataError(f"{place}: bbox is {stated!r:.80}: a side is below 0: expected [x, y, width, height]")
     if area is None:
         area = rle.area(mask) if mask is not None else box[2] * box[3]
     if not (_is_number(area) and 0 <= area <= _LARGEST_SIDE**2):
@@ -168,7 +170,10 @@ def _check_result(result: Any, truth: Truth, kind: str, place: str) -> dict[str,
         raise DataError(f"{place}: score is {score!r:.60}: expected a number from 0 to 1")
     plain = {"image_id": image, "category_id": category, "score": float(score)}
     if kind == "segm":
-        return {**plain, "segmentation": _read_mask(result.get("segmentation"), truth.sizes[image - 1], place)}
+        segmentation = result.get("segmentation")
+        if segmentation is None:
+            raise DataError(f"{place}: has no segmentation, which others have: give it to all results, or to none")
+        return {**plain, "segmentation": _read_mask(segmentation, truth.sizes[image - 1], place)}
     return {**plain, "bbox": _read_box(result.get("bbox"), place)}
 
 

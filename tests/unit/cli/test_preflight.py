@@ -10,8 +10,9 @@ import torch
 import panet.cli.preflight
 import panet.cli.training
 from battery.training import TINY
+from panet.cli.duration import Costs, estimate_seconds
+from panet.cli.evaluation_costs import Evaluated
 from panet.cli.main import run
-from panet.cli.preflight import Costs, estimate_seconds
 from panet.config import Config, DataConfig
 from panet.data.synthetic import write_shapes
 from panet.train.loop import Plan
@@ -54,12 +55,14 @@ def test_the_run_is_the_same_bit_for_bit_with_and_without(shapes: Path) -> None:
 
 def test_it_tells_the_batches_the_time_and_the_memory(shapes: Path, capsys) -> None:
     assert train(shapes, "--steps", 4) == 0
-    empty, crowded, largest, seconds, memory = lines(capsys)
+    empty, crowded, largest, evaluation, seconds, memory = lines(capsys)
     assert empty.startswith("pre-flight: empty: 1 x ")
     assert "px, 0 objects, " in empty
     assert empty.endswith("(train_0005.png)")
     assert crowded.startswith("pre-flight: most crowded: 2 x ")
     assert largest.startswith("pre-flight: largest: 2 x 64 x 96 px, ")
+    assert evaluation.startswith("pre-flight: evaluation: 1 x 64 x 64 px, 100 detections, ")
+    assert evaluation.endswith("(val_0000.png)")
     assert ": 4 steps and 2 evaluations of about " in seconds
     assert "GiB of " in memory
 
@@ -137,13 +140,62 @@ def test_what_is_measured_counts_and_the_larger_batches_are_not_tried_if_they_wi
     assert not (here / "runs" / "a").exists()
 
 
+def test_an_evaluation_that_cannot_fit_is_refused_with_the_settings_to_change(shapes: Path, here, monkeypatch, capsys):
+    evaluated = Evaluated(("a.png", "b.png"), (64, 96), 100, 10, 6144, 1.0, 2**42)
+    monkeypatch.setattr(panet.cli.preflight, "rehearse_evaluation", lambda *_: evaluated)
+    monkeypatch.setattr(panet.cli.preflight, "find_room", lambda device: Room(2**41, "of a test"))
+    assert train(shapes, "--steps", 1) == 4
+    captured = capsys.readouterr()
+    assert "pre-flight: evaluation: 1 x 64 x 96 px, 100 detections, 1.00 s (a.png and 1 more)" in captured.out
+    assert captured.err.startswith("error: evaluating needs at least 4096.")
+    assert (
+        "GiB with 100 detections in a picture of 64 x 96 px, but there are 2048.00 GiB (of a test): lower "
+        in captured.err
+    )
+    assert "train.max_dets (100 now), model.short_side or model.max_side (--no-preflight" in captured.err
+    assert not (here / "runs").exists() or not list((here / "runs").iterdir())
+    monkeypatch.setattr(panet.cli.preflight, "find_room", lambda device: Room(2**43, "of a test"))
+    assert train(shapes, "--steps", 1) == 0
+    assert "pre-flight: peak memory about 4096." in capsys.readouterr().out
+
+
+def test_pictures_that_wait_to_be_evaluated_count(shapes: Path, monkeypatch, capsys) -> None:
+    evaluated = Evaluated(("a.png",), (64, 96), 100, 2**40, 6144, 1.0, 2**42)
+    monkeypatch.setattr(panet.cli.preflight, "rehearse_evaluation", lambda *_: evaluated)
+    monkeypatch.setattr(panet.cli.preflight, "find_room", lambda device: None)
+    assert train(shapes, "--steps", 1, "--set", "data.workers=1") == 0
+    assert "pre-flight: peak memory about 6144." in capsys.readouterr().out  # two batches of 1 TiB beside 4
+
+
+def test_gradients_are_there_when_pictures_are_evaluated_as_in_a_run(shapes: Path, monkeypatch, capsys) -> None:
+    seen = []
+    real = panet.cli.preflight.rehearse_evaluation
+
+    def rehearse(model, *others):
+        seen.append(any(parameter.grad is not None for parameter in model.parameters()))
+        return real(model, *others)
+
+    monkeypatch.setattr(panet.cli.preflight, "rehearse_evaluation", rehearse)
+    assert train(shapes, "--steps", 1) == 0
+    assert seen == [True]
+
+
+def test_without_val_pictures_nothing_is_evaluated(shapes: Path, here: Path, capsys) -> None:
+    shutil.copytree(shapes, here / "alone")
+    (here / "alone" / "val.json").unlink()
+    assert train("alone", "--steps", 1) == 0
+    told = lines(capsys)
+    assert len(told) == 5
+    assert "evaluation" not in "".join(told)
+
+
 def test_it_can_be_left_out_and_resuming_leaves_it_out_unless_asked(shapes: Path, monkeypatch, capsys) -> None:
     assert train(shapes, "--steps", 1, "--no-preflight") == 0
     assert lines(capsys) == []
     assert run(["train", "--resume"]) == 0
     assert lines(capsys) == []
     assert run(["train", "--resume", "--preflight"]) == 0
-    assert len(lines(capsys)) == 5
+    assert len(lines(capsys)) == 6
 
 
 def test_a_dry_run_tells_the_room_and_the_largest_batch_there_is(shapes: Path, monkeypatch, capsys) -> None:
@@ -163,13 +215,13 @@ def test_a_dry_run_tells_the_room_and_the_largest_batch_there_is(shapes: Path, m
 def test_seconds_grow_with_the_pixels_and_loaders_work_beside(workers: int, step: float) -> None:
     config = Config(data=DataConfig(batch_size=2, workers=workers))
     plan = Plan(torch.device("cpu"), num_steps=1, steps_per_check=1, accumulate=2)
-    costs = Costs(area=100.0, forward=10.0, backward=30.0, loading=2.0)
-    # Four pictures of 50 px: twice the area. Three pictures of 20 px, looked at twice: forwards alone.
-    assert estimate_seconds(config, plan, (50.0, 20.0), 3, costs) == pytest.approx([step, 2 * 3 * 0.2 * 10])
+    costs = Costs(area=100.0, running=40.0, loading=2.0, evaluating=0.5)
+    # Four pictures of 50 px: twice the area. Three pictures of 20 px are evaluated.
+    assert estimate_seconds(config, plan, (50.0, 20.0), 3, costs) == pytest.approx([step, 3 * 20 * 0.5])
 
 
 def test_slow_loaders_are_what_a_step_waits_for() -> None:
     config = Config(data=DataConfig(batch_size=2, workers=2))
     plan = Plan(torch.device("cpu"), num_steps=1, steps_per_check=1)
-    costs = Costs(area=100.0, forward=0.1, backward=0.1, loading=5.0)
+    costs = Costs(area=100.0, running=0.2, loading=5.0, evaluating=0.0)
     assert estimate_seconds(config, plan, (50.0, 20.0), 0, costs)[0] == pytest.approx(5.0)

@@ -1,9 +1,11 @@
 """Pictures of what is annotated beside what is found."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from panet.cli.showing import choose_pictures, draw_pairs, shown
 from panet.data.coco import read_coco
@@ -41,6 +43,20 @@ def test_a_picture_that_is_gone_is_left_out(shapes, tiny_model: Path) -> None:
     model, model_file = restore(tiny_model)
     shapes.images[0].path.unlink()
     assert list(draw_pairs(model, shapes, [0, 1], model_file.config)) == ["val/val_0001.png"]
+
+
+@pytest.mark.parametrize(("size", "height"), [((3000, 4), 1920), ((4, 3000), 1)])
+def test_a_narrow_picture_is_shown_no_higher_than_a_screen_or_two(
+    tmp_path: Path, tiny_model: Path, size: tuple[int, int], height: int
+) -> None:
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / "a.png")
+    square = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+    document = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [square]}
+    document["categories"] = [{"id": number, "name": f"class {number}"} for number in (1, 2, 3)]
+    (tmp_path / "val.json").write_text(json.dumps(document))
+    model, model_file = restore(tiny_model)
+    pairs = draw_pairs(model, read_coco(tmp_path / "val.json", tmp_path), [0], model_file.config)
+    assert pairs["val/a.png"].shape == (height + 28, 1280, 3)
 
 
 def test_a_judge_shows_pictures_and_gives_its_scores(shapes, tiny_model: Path) -> None:

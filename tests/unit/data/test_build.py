@@ -1,6 +1,7 @@
 """Loaders: complete, deterministic, resumable, with and without workers."""
 
 import hashlib
+import json
 import pickle
 
 import numpy as np
@@ -10,7 +11,17 @@ from PIL import Image
 
 from panet.config import DataConfig, ModelConfig, PixelConfig
 from panet.data.batching import make_image_batch
-from panet.data.build import build_batch, build_normalise, build_test_loader, build_train_loader, steps_per_epoch
+from panet.data.build import (
+    build_batch,
+    build_normalise,
+    build_test_batch,
+    build_test_extremes,
+    build_test_loader,
+    build_train_loader,
+    mean_test_area,
+    mean_train_area,
+    steps_per_epoch,
+)
 from panet.data.coco import read_coco
 from panet.data.image_table import ImageTable
 from panet.data.images import read_image
@@ -298,3 +309,45 @@ def test_a_batch_without_any_picture_is_an_error(shapes):
         image.path.unlink()
     with pytest.raises(DataError, match="no such file"):
         train_batches(shapes, DATA.model_copy(update={"on_bad_data": "skip"}), num_steps=1)
+
+
+def test_a_test_batch_is_that_of_the_test_loader(shapes):
+    model = MODEL.model_copy(update={"arithmetic": "torchvision"})
+    expected = list(build_test_loader(shapes, model, workers=0))
+    assert_equal([build_test_batch(shapes, model, index) for index in range(len(shapes))], expected)
+
+
+def write_plain(folder, sizes, counts):
+    """Write pictures of one colour with so many squares on each."""
+    images, annotations = [], []
+    for number, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(folder / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png"})
+        square = {"image_id": number, "category_id": 1, "segmentation": [[1, 1, 6, 1, 6, 6, 1, 6]]}
+        annotations += [{"id": len(annotations) + i, **square} for i in range(count)]
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "square"}]}
+    (folder / "train.json").write_text(json.dumps(document))
+    return read_coco(folder / "train.json", folder)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "counts", "extremes"),
+    [
+        ([(40, 40), (40, 60), (200, 200)], [0, 0, 0], (1, 0)),  # as the model sees them: 64 x 64, 64 x 96, 64 x 64
+        ([(40, 40), (40, 60), (30, 90)], [1, 2, 5], (1, 2)),  # the last becomes 32 x 96
+        ([(40, 40), (40, 60)], [1, 2], (1,)),
+    ],
+)
+def test_the_costliest_to_evaluate_are_the_largest_as_the_model_sees_it_and_the_most_crowded(
+    tmp_path, sizes, counts, extremes
+):
+    assert build_test_extremes(write_plain(tmp_path, sizes, counts), MODEL) == extremes
+
+
+def test_mean_areas_are_those_of_the_pictures_as_they_are_shown(tmp_path):
+    pictures = write_plain(tmp_path, [(40, 40), (40, 60), (40, 60)], [0, 1, 0])
+    assert mean_test_area(pictures, MODEL) == pytest.approx((64 * 64 + 2 * 64 * 96) / 3)
+    once = DataConfig(short_sides=(20,), max_side=96)
+    assert mean_train_area(pictures, once) == pytest.approx((20 * 20 + 2 * 20 * 30) / 3)
+    twice = DataConfig(short_sides=(20, 40), max_side=96)
+    assert 20 * 20 < mean_train_area(pictures, twice) < (40 * 40 + 2 * 40 * 60) / 3

@@ -189,6 +189,41 @@ def test_classes_of_one_name_are_told_apart() -> None:
     assert list(score(truth, [], ("bbox",)).per_class) == ["fig (1)", "fig (3)"]
 
 
+def test_no_class_is_taken_for_another_whatever_their_names() -> None:
+    truth = document(*TRUTH)
+    truth["categories"] = [
+        {"id": i, "name": name} for i, name in ((1, "fig"), (3, "fig"), ("1", "fig"), (4, "fig (1)"))
+    ]
+    per_class = score(truth, [{**annotation, "score": 0.9} for annotation in TRUTH], ("bbox",)).per_class
+    assert list(per_class) == ["fig (1) (1)", "fig (3)", "fig (1) (4)", "fig ('1')"]
+    assert [math.isnan(values["box/AP"]) for values in per_class.values()] == [True, False, True, True]
+
+
+def test_ten_thousand_classes_cost_no_table_of_them_all() -> None:
+    """COCO's tables of them, for precision and for scores, would be 2 GB."""
+    import resource
+
+    truth = document(*TRUTH)
+    truth["categories"] = [{"id": number, "name": f"class {number}"} for number in range(10_000)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = score(truth, [{**annotation, "score": 0.9} for annotation in TRUTH], ("bbox",))
+    assert (found.metrics["box/AP"], found.per_class["class 3"]["box/AP"]) == pytest.approx((1, 1))
+    assert len(found.per_class) == 10_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # kB
+
+
+def test_classes_are_counted_a_part_at_a_time_with_the_same_figures() -> None:
+    truth = document()
+    truth["categories"] = [{"id": number, "name": f"class {number}"} for number in range(150)]
+    truth["annotations"] = [{**TRUTH[0], "category_id": number} for number in range(149, 0, -1)]
+    results = [{**TRUTH[0], "category_id": number, "score": 0.5} for number in range(0, 150, 2)]
+    found = score(truth, results)
+    assert [found.metrics[name] for name in ("mask/AP", "box/AR")] == pytest.approx([74 / 149] * 2)
+    for number in range(1, 150):
+        assert found.per_class[f"class {number}"]["mask/AP"] == pytest.approx(1 - number % 2)
+    assert math.isnan(found.per_class["class 0"]["box/AP"])
+
+
 def test_arguments_are_not_written_to() -> None:
     truth, results = document(*TRUTH), [{**TRUTH[0], "score": 0.9}]
     before = json.dumps([truth, results])

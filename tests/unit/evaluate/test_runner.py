@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from panet.config import DetectionConfig
 from panet.data.coco import CocoDataset, read_coco
 from panet.data.loading import Unreadable
 from panet.errors import DataError
-from panet.evaluate.runner import evaluate, predict_all, score_all
+from panet.evaluate.runner import evaluate, predict_all, predict_most, score_all
+from panet.model.build import build_model
 from panet.model.detections import DetectionRule
 from panet.structures import TTA, Batch, Detections, ImageBatch, LabelMap, Target, Views
 
@@ -173,3 +175,19 @@ def test_views_are_detected_together_by_the_rule_of_the_augmentation(
     assert (evaluation.num_images, counts) == (3, [1, 1, 1])
     assert rules == [replace(rule, soft_nms="linear", box_voting=0.7)] * 3
     assert model.detection_rule is rule
+
+
+@pytest.mark.parametrize(("max_dets", "count"), [(1, 8), (8, 8), (50, 50), (1000, 60)])
+def test_a_picture_costs_most_with_as_many_detections_as_are_kept(tiny_config, max_dets: int, count: int) -> None:
+    """The model keeps 8 itself; of its 20 proposals and 3 classes no more than 60 detections can come."""
+    model = build_model(
+        tiny_config(detection=DetectionConfig(max_detections=8, score_threshold=0.9)), seed=0, load_backbone=False
+    ).train()
+    label_map = LabelMap((5, 7, 9), ("a", "b", "c"))
+    picture = replace(batch(12), images=ImageBatch(torch.rand(1, 3, 64, 96), (INPUT,), (ORIGINAL,)))
+    assert predict_all(model, [picture], label_map, max_dets).results == [[]]  # it has learnt nothing
+    results = predict_most(model, picture, label_map, max_dets)
+    assert len(results) == count
+    assert all((each["image_id"], each["segmentation"]["size"]) == (12, list(ORIGINAL)) for each in results)
+    assert (model.training, model.max_detections) == (True, 8)
+    assert all(parameter.grad is None for parameter in model.parameters())
