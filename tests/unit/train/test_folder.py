@@ -86,18 +86,6 @@ def test_overwriting_spares_a_folder_that_is_no_run(root: Path) -> None:
     assert (root / "thesis" / "chapter1.tex").exists()
 
 
-def test_overwriting_takes_the_place_of_a_run_that_was_killed_before_its_first_step(root: Path) -> None:
-    folder = create_folder(root, "first")
-    (folder / ".lock").write_text("{}")
-    with pytest.raises(ConfigError, match="add --overwrite"):
-        create_folder(root, "first")
-    assert not list(create_folder(root, "first", overwrite=True).iterdir())
-    (folder / ".lock").write_text("{}")
-    (folder / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="is not the folder of a run"):
-        create_folder(root, "first", overwrite=True)
-
-
 def test_overwriting_does_not_follow_a_link(root: Path) -> None:
     folder = make_run(root, "nuclei")
     (root / "link").symlink_to(folder)
