@@ -74,6 +74,8 @@ OBJECTS = [
     Case("D19 crowd as text", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd="yes")),
     Case("D19 crowd as dict", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd={"a": 1})),
     Case("D19 crowd as list", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=[1])),
+    Case("D19 crowd as an empty text", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd="")),
+    Case("D19 crowd as an empty list", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=[])),
     Case("D20", OK, "", annotation(iscrowd=1, segmentation=RUNS, bbox=[20, 2, 2, 10])),
     Case("D21", OK, "", first),
     Case("D22", OK, "", annotation(iscrowd=1)),
@@ -91,6 +93,7 @@ OBJECTS = [
     Case("D30 area below 0", DROP_ANN, "area-not-a-number", annotation(area=-1)),
     Case("D30 area as text", DROP_ANN, "area-not-a-number", annotation(area="80")),
     Case("D30 area 1e300", DROP_ANN, "area-not-a-number", annotation(area=1e300)),
+    Case("D30 area above what scores count", DROP_ANN, "area-not-a-number", annotation(area=1e11), "0 to 10000000000"),
     Case("D30 area of a box", OK, "", annotation(area=99)),
 ]
 
@@ -155,6 +158,8 @@ MASKS = [
     Case("E37 a long outline", DROP_ANN, POLYGON, polygons([-1e6, 5, 1e6, 9] * 40_000), "too long"),
     Case("E38 a text of 1 MB", DROP_ANN, POLYGON, polygons(["9" * 10**6, *range(199)])),
     Case("E39 a sliver of a bow", OK, "", annotation(segmentation=[[4, 4, 12, 4, 12, 5.5, 4, 5.5]], bbox=[4, 4, 8, 2])),
+    Case("E36 empty lists", DROP_ANN, POLYGON, polygons([[]] * 6)),
+    Case("E41 more than an RLE", OK, "", annotation(segmentation={**RUNS, "score": [NAN, INF]}, bbox=[20, 2, 2, 10])),
     Case("E40 5 million runs", DROP_ANN, RLE, rle("0" * 5_000_000), "characters: at most"),
     Case("E40 as numbers", DROP_ANN, RLE, rle([0] * 4_200_000), "runs: at most"),
 ]
@@ -189,6 +194,11 @@ def categories(*rows):
     return document(categories=list(rows))
 
 
+def nested(depth):
+    """Put lists in each other under a key that nobody reads."""
+    return content(lambda clean: clean[:-1] + b', "info": ' + b"[" * depth + b"]" * depth + b"}")
+
+
 CELL, NUT = {"id": 1, "name": "cell"}, {"id": 2, "name": "nut"}
 
 FILES = [
@@ -206,6 +216,8 @@ FILES = [
     ),
     Case("F09", FATAL, "json-too-deep", content(b"[" * 100_000)),
     Case("F09 objects", FATAL, "json-too-deep", content(b'{"a":' * 100_000)),
+    Case("F09 where nothing is read", FATAL, "json-too-deep", nested(200)),
+    Case("F09 as deep as may be", OK, "", nested(199)),
     Case("F10 a number of 5,000 digits", FATAL, "json-long-number", content(b'{"images": ' + b"9" * 5000 + b"}")),
     Case("F11", FATAL, "no-images", document(images=[])),
     Case("F11 none usable", FATAL, "no-usable-picture", without_pictures),
@@ -237,7 +249,9 @@ FILES = [
     Case("F31 a name with a comma", OK, "", categories({"id": 1, "name": 'a,"b"\n<c>'}, NUT)),
     Case("F33 a category id of 2**70", OK, "", lambda bench: zero(bench, "cell", 2**70)),
     Case("F33 a category id below 0", OK, "", lambda bench: zero(bench, "cell", -5)),
-    Case("F34 half a character in a name", OK, "", categories({"id": 1, "name": "\ud800"}, NUT)),
+    Case(
+        "F34 half a character in a name", FATAL, "category-name-not-text", categories({"id": 1, "name": "\ud800"}, NUT)
+    ),
     Case("F35 infinity elsewhere", OK, "", document(info=[INF, NAN])),
     Case("F32 bytes in a text", FATAL, "json-not-text", content(b'{"images": "\xff"}')),
 ]

@@ -1,6 +1,7 @@
 """Bad, odd and good picture files and names (A, B): what becomes of each."""
 
 import os
+import zlib
 
 import numpy as np
 
@@ -98,6 +99,20 @@ def with_thumbnail(path):
     path.write_bytes(content[:2] + marker + without_end(content[2:]))
 
 
+def without_scan(content):
+    return content[: content.index(b"\xff\xda")] + b"\xff\xd9"
+
+
+def lossless(content):
+    """Say of a JPEG that it is of the lossless kind."""
+    return content.replace(b"\xff\xc0", b"\xff\xc3")
+
+
+def lines(content):
+    """Write a PNG whose every checksum is right, whatever its pixels are."""
+    return picture(png(WIDTH, HEIGHT, chunk(b"IDAT", content), END))
+
+
 def endless(path):
     saved("JPEG")(path)
     os.truncate(path, (1 << 30) + 1)  # a hole: it takes no room
@@ -160,6 +175,13 @@ FILES = [
     Case("A47 a thumbnail's end", DROP_IMG, DAMAGED, picture(with_thumbnail), "no end marker"),
     Case("A48 zeros", DROP_IMG, DAMAGED, picture(bytes(4096))),
     Case("A49 an end in the tail", OK, "", picture(spoilt("JPEG", lambda content: content + bytes(1 << 20)))),
+    Case("A52 no pixels, no words", DROP_IMG, DAMAGED, picture(png(WIDTH, HEIGHT, END))),
+    Case("A52 half the lines", DROP_IMG, DAMAGED, lines(zlib.compress(bytes((WIDTH + 1) * HEIGHT // 2)))),
+    Case("A52 not deflated", DROP_IMG, DAMAGED, lines(b"garbage" * 20)),
+    Case("A52 no such filter", DROP_IMG, DAMAGED, lines(zlib.compress((b"\x09" + bytes(WIDTH)) * HEIGHT))),
+    Case("A52 more lines than stated", OK, "", lines(zlib.compress(bytes((WIDTH + 1) * HEIGHT * 2)))),
+    Case("A53 a JPEG without a scan", DROP_IMG, DAMAGED, picture(spoilt("JPEG", without_scan))),
+    Case("A53 of a kind nobody reads", DROP_IMG, DAMAGED, picture(spoilt("JPEG", lossless))),
     Case("A51 over 1 GiB", DROP_IMG, DAMAGED, picture(endless), "larger than 1024 MiB"),
     Case("A50 EXIF turns a square", OK, "", picture(exif(3, (HEIGHT, WIDTH)))),
 ]

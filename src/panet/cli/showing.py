@@ -10,6 +10,7 @@ from torch import nn
 from panet.config import ModelConfig
 from panet.data.build import build_normalise
 from panet.data.coco import CocoDataset
+from panet.data.images import printable
 from panet.errors import DataError
 from panet.model.panet import PANet
 from panet.ops.rle import decode_window
@@ -21,7 +22,7 @@ __all__ = ["choose_pictures", "draw_pairs", "shown"]
 
 _NUM_PICTURES = 3
 _MOST_PIXELS = 4_000_000  # of a picture that is shown
-_WIDTH = 640  # px, of each half
+_WIDTH, _MOST_HIGH = 640, 2560  # px, of each half
 _SHOWN_SCORE = 0.3
 
 
@@ -58,7 +59,7 @@ def draw_pairs(
         dataset: whose pictures.
         indices: of the pictures.
         config: of the model.
-    Returns: "val/<file name>" -> (H, W, 3) RGB. A picture that can no longer be read is left out.
+    Returns: "val/<file name, printable>" -> (H, W, 3) RGB. A picture that can no longer be read is left out.
     """
     modes = [(module, module.training) for module in model.modules()]
     predictor = Predictor(
@@ -78,7 +79,9 @@ def draw_pairs(
             except DataError:
                 continue
             halves = [(_draw_truth(dataset, index, found.image), "annotated"), (found.draw(), "found")]
-            pairs[f"val/{record.file_name}"] = np.hstack([_half(picture, title) for picture, title in halves])
+            pairs[f"val/{printable(record.file_name)}"] = np.hstack(
+                [_half(picture, title) for picture, title in halves]
+            )
     finally:
         for module, training in modes:
             module.training = training
@@ -98,10 +101,11 @@ def _draw_truth(dataset: CocoDataset, index: int, image: NDArray[np.uint8]) -> I
 
 
 def _half(picture: Image.Image, title: str) -> NDArray[np.uint8]:
-    """Bring a picture to its width, under a bar with a title."""
+    """Bring a picture to its width, or to the greatest height, under a bar with a title."""
     font = ImageFont.load_default(16)
-    height = max(1, round(picture.height * _WIDTH / picture.width))
+    scale = min(_WIDTH / picture.width, _MOST_HIGH / picture.height)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
     canvas = Image.new("RGB", (_WIDTH, height + 28), "white")
-    canvas.paste(picture.resize((_WIDTH, height), Image.Resampling.LANCZOS), (0, 28))
+    canvas.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (0, 28))
     ImageDraw.Draw(canvas).text((6, 4), title, fill="black", font=font)
     return np.asarray(canvas)

@@ -97,6 +97,9 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
         number, name = row["id"], row.get("name")
         if not isinstance(name, str) or not name:
             findings.stop("category-without-name", f"category {number} has no name", where)
+        if not _is_text(name):
+            why = f"category {number} is called {name!r:.60}, with half a character in it; write its name again"
+            findings.stop("category-name-not-text", why, where)
         if number in names:
             why = f"id {number} is already {names[number]!r:.60}; ids must differ"
             findings.stop("category-id-repeated", why, where)
@@ -111,6 +114,15 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
         findings.stop("no-categories", "lists no categories; there is nothing to tell apart")
     ids = sorted(names)
     return LabelMap(tuple(ids), tuple(names[number] for number in ids))
+
+
+def _is_text(name: str) -> bool:
+    """Tell text from what JSON can escape and no file can hold: half of a character's two halves."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_ids(rows: Sequence[object], findings: Findings) -> frozenset[int | str]:

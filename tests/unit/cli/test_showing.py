@@ -1,9 +1,11 @@
 """Pictures of what is annotated beside what is found."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from panet.cli.showing import choose_pictures, draw_pairs, shown
 from panet.data.coco import read_coco
@@ -35,6 +37,21 @@ def test_a_pair_shows_the_truth_left_and_the_models_mode_is_kept(shapes, tiny_mo
     assert (left != right).any()
     assert model.training
     assert not model.backbone.training
+
+
+def test_a_picture_as_thin_as_a_line_is_shown_no_higher_than_others_may_be(tmp_path: Path, tiny_model: Path) -> None:
+    name = "line\udcff.png"  # a byte that is no text, which no log could show
+    Image.new("RGB", (1, 20_000)).save(tmp_path / name)
+    mask = {"size": [20_000, 1], "counts": [0, 9000, 11_000]}
+    document = {
+        "images": [{"id": 1, "file_name": name, "height": 20_000, "width": 1}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": mask, "bbox": [0, 0, 1, 9000]}],
+        "categories": [{"id": 1, "name": "line"}],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(document))
+    model, model_file = restore(tiny_model)
+    pairs = draw_pairs(model, read_coco(tmp_path / "val.json", tmp_path), [0], model_file.config)
+    assert pairs["val/line\\udcff.png"].shape == (2560 + 28, 1280, 3)
 
 
 def test_a_picture_that_is_gone_is_left_out(shapes, tiny_model: Path) -> None:
