@@ -182,6 +182,13 @@ FILES = [
     Case("A52 more lines than stated", OK, "", lines(zlib.compress(bytes((WIDTH + 1) * HEIGHT * 2)))),
     Case("A53 a JPEG without a scan", DROP_IMG, DAMAGED, picture(spoilt("JPEG", without_scan))),
     Case("A53 of a kind nobody reads", DROP_IMG, DAMAGED, picture(spoilt("JPEG", lossless))),
+    Case("A54 padding before a marker", OK, "", picture(spoilt("JPEG", lambda c: c[:2] + b"\xff" * 200_000 + c[2:]))),
+    Case(
+        "A54 padding without an end",
+        DROP_IMG,
+        DAMAGED,
+        picture(spoilt("JPEG", lambda content: content[: content.index(b"\xff\xda")] + b"\xff" * 200_000)),
+    ),
     Case("A51 over 1 GiB", DROP_IMG, DAMAGED, picture(endless), "larger than 1024 MiB"),
     Case("A50 EXIF turns a square", OK, "", picture(exif(3, (HEIGHT, WIDTH)))),
 ]

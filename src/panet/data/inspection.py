@@ -4,6 +4,7 @@ The cost is reading the file, and for a PNG inflating it, not decoding it: a PNG
 marker. Of a format with neither, and of a PNG or a JPEG with anything unusual in it, the pixels are decoded.
 """
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -158,8 +159,12 @@ def _find_scan(stream: BinaryIO) -> tuple[int, set[int]]:
         header = stream.read(4)
         if len(header) < 4 or header[0] != 0xFF:
             return place, markers
-        if header[1] == 0xFF:  # padding
+        if header[1] == 0xFF:  # padding, of any length
             stream.seek(place + 1)
+            rest = b""
+            while not rest and (block := stream.read(_BLOCK)):
+                rest = block.lstrip(b"\xff")
+            stream.seek(-len(rest) - 1, os.SEEK_CUR)
             continue
         markers.add(header[1])
         if header[1] == _JPEG_SCAN:
