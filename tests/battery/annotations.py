@@ -160,6 +160,7 @@ MASKS = [
     Case("E39 a sliver of a bow", OK, "", annotation(segmentation=[[4, 4, 12, 4, 12, 5.5, 4, 5.5]], bbox=[4, 4, 8, 2])),
     Case("E36 empty lists", DROP_ANN, POLYGON, polygons([[]] * 6)),
     Case("E41 more than an RLE", OK, "", annotation(segmentation={**RUNS, "score": [NAN, INF]}, bbox=[20, 2, 2, 10])),
+    Case("E42 100,000 parts", OK, "", polygons(*([4, 4, 12, 4, 12, 14 - i % 9] for i in range(100_000)), SQUARE[0])),
     Case("E40 5 million runs", DROP_ANN, RLE, rle("0" * 5_000_000), "characters: at most"),
     Case("E40 as numbers", DROP_ANN, RLE, rle([0] * 4_200_000), "runs: at most"),
 ]

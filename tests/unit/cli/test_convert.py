@@ -225,8 +225,13 @@ def test_image_data_that_is_broken_is_told(shapes: Path, capsys: pytest.CaptureF
     path = min(Path("new/train").glob("*.json"))
     document = json.loads(path.read_text())
     (path.parent / document["imagePath"]).unlink()
-    for content, why in (("!", "its imageData is not base64"), ("AAAA", "is no picture")):
-        path.write_text(json.dumps({**document, "imageData": content}))
+    named = document["imagePath"]
+    for content, name, why in (
+        ("!", named, "its imageData is not base64"),
+        ("AAAA", named, "is no picture"),
+        ("AAAA", "\ud800/a.png", "imagePath \\ud800/a.png holds half a character; rename the picture"),
+    ):
+        path.write_text(json.dumps({**document, "imageData": content, "imagePath": name}))
         capsys.readouterr()
         assert run(["convert", "new", "again", "--to", "coco"]) == 2
         assert why in capsys.readouterr().err
