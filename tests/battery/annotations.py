@@ -147,6 +147,7 @@ MASKS = [
     Case("E30 true", DROP_ANN, FORM, annotation(segmentation=True)),
     Case("E31", DROP_ANN, POLYGON, polygons(["4", "4", "12", "4", "12", "14"]), "not a number"),
     Case("E32", DROP_ANN, RLE, rle([2**70], (2**70, 1))),
+    Case("E32 of 4,000 digits", DROP_ANN, RLE, rle([1], (10**4000, 10**4000))),
     Case("E33", DROP_ANN, POLYGON, polygons([4, 4, None, 4, 12, 14]), "not a number"),
     Case("E33 true", DROP_ANN, POLYGON, polygons([4, 4, True, 4, 12, 14]), "not a number"),
     Case("E34", DROP_ANN, RLE, annotation(segmentation={"counts": [PIXELS]}), "no size"),
@@ -251,8 +252,10 @@ FILES = [
     Case("F33 a category id of 2**70", OK, "", lambda bench: zero(bench, "cell", 2**70)),
     Case("F33 a category id below 0", OK, "", lambda bench: zero(bench, "cell", -5)),
     Case(
-        "F34 half a character in a name", FATAL, "category-name-not-text", categories({"id": 1, "name": "\ud800"}, NUT)
+        "F34 half a character in a name", FATAL, "category-name-unusable", categories({"id": 1, "name": "\ud800"}, NUT)
     ),
+    Case("F36 a name of 1 MB", FATAL, "category-name-unusable", categories({**CELL, "name": "x" * 10**6}, NUT)),
+    Case("F36 as long as may be", OK, "", categories({**CELL, "name": "x" * 1000}, NUT)),
     Case("F35 infinity elsewhere", OK, "", document(info=[INF, NAN])),
     Case("F32 bytes in a text", FATAL, "json-not-text", content(b'{"images": "\xff"}')),
 ]

@@ -11,6 +11,7 @@ from panet.structures import LabelMap
 
 __all__ = ["Outline", "read_listed", "read_outline"]
 
+_LONGEST_NAME = 1000  # characters: it stands in captions, tables and the model file
 _BACKGROUND = ("background", "__background__", "_background_")
 
 
@@ -99,7 +100,10 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
             findings.stop("category-without-name", f"category {number} has no name", where)
         if not _is_text(name):
             why = f"category {number} is called {name!r:.60}, with half a character in it; write its name again"
-            findings.stop("category-name-not-text", why, where)
+            findings.stop("category-name-unusable", why, where)
+        if len(name) > _LONGEST_NAME:
+            why = f"category {number} has a name of {len(name)} characters; at most {_LONGEST_NAME} are taken"
+            findings.stop("category-name-unusable", why, where)
         if number in names:
             why = f"id {number} is already {names[number]!r:.60}; ids must differ"
             findings.stop("category-id-repeated", why, where)

@@ -38,8 +38,8 @@ RULES_OF_READING: dict[str, Rule] = {
         FATAL, "a category has no integer id", "no annotation can name it", "number the categories"
     ),
     "category-without-name": Rule(FATAL, "a category has no name", "results could not be told apart", "name it"),
-    "category-name-not-text": Rule(
-        FATAL, "a category's name is no text", "no model file can hold it", "write the name again"
+    "category-name-unusable": Rule(
+        FATAL, "a category's name is no text, or far too long", "no model file can hold it", "write the name again"
     ),
     "category-id-repeated": Rule(
         FATAL, "two categories share an id", "objects of two classes cannot be told apart", "give each its own id"
