@@ -38,6 +38,11 @@ def first(bench):
     bench.document["annotations"] = [square(1, iscrowd=1)]
 
 
+def text_ids(bench):
+    """Give the first picture a text as id, and one of its two annotations a number."""
+    bench.document["images"][0]["id"] = bench.document["annotations"][1]["image_id"] = "1"
+
+
 WHOLE = encode(np.ones((HEIGHT, WIDTH), dtype=bool))["counts"]
 
 OBJECTS = [
@@ -63,6 +68,9 @@ OBJECTS = [
     Case("D13 another picture", DROP_ANN, "image-unknown", annotation(image_id=99)),
     Case("D13 no picture", DROP_ANN, "image-unknown", annotation(image_id=...)),
     Case("D13 a list", DROP_ANN, "image-unknown", annotation(image_id=[1])),
+    Case("D13 a number as text", DROP_ANN, "image-unknown", annotation(image_id="1"), "write it as a number"),
+    Case("D13 a number with a point", DROP_ANN, "image-unknown", annotation(image_id=1.0), "write it without a point"),
+    Case("D13 a text as number", DROP_ANN, "image-unknown", text_ids, "write it as a text"),
     Case("D13 true", DROP_ANN, "image-unknown", annotation(image_id=True)),
     Case("D14", WARN, "annotation-id-repeated", annotation(id=2)),
     Case("D15", OK, "", annotation(id=0)),
