@@ -79,6 +79,12 @@ def above(bench):
     bench.document["images"][0]["file_name"] = "../outside.png"
 
 
+def composed(bench):
+    """Name the first picture on disk as macOS does."""
+    bench.first.rename(bench.images / "e\u0301.png")
+    bench.document["images"][0]["file_name"] = "\u00e9.png"
+
+
 def animation(path):
     from PIL import Image
 
@@ -206,6 +212,7 @@ NAMES = [
     Case("B09", DROP_IMG, "name-is-address", called("https://example.com/a.png"), "download"),
     Case("B10", DROP_IMG, "name-leads-out", above),
     Case("B11", DROP_IMG, "picture-missing", called("A.png"), "did you mean 'a.png'"),
+    Case("B25 accents composed otherwise", DROP_IMG, "picture-missing", composed, "Unicode NFC or NFD"),
     Case("B12 a folder's", DROP_IMG, "name-is-folder", called(".")),
     Case("B13", OK, "", named("$(mkdir CANARY);`mkdir CANARY`|&.png")),
     Case("B14", OK, "", named("<img src=x onerror=alert(1)>.png")),
