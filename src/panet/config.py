@@ -216,8 +216,8 @@ class DataConfig(Section):
 class TrainConfig(Section):
     """The loop. A step is one optimizer update."""
 
-    epochs: PositiveFloat = 12.0
-    steps: Positive | None = Field(default=None, description="overrides epochs")
+    epochs: Annotated[float, Field(gt=0, le=1e6)] = 12.0  # more, and the time that is left is no time any more
+    steps: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="overrides epochs")
     optimizer: Literal["sgd", "adamw"] = "sgd"
     # For a batch of 16 pictures; scaled to the batch at hand unless told otherwise.
     learning_rate: PositiveFloat = 0.02

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2, help="faults at a time")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # both are ignored in the background of a shell, or by
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, and would be in what is started here
     wanted = [
         fault
         for fault in FAULTS

@@ -37,6 +37,22 @@ def on_one_rank(seed: int, folder: Path) -> str:
     return f"both stop, exit 3, {told}; resumed without it: {same(folder, whole(seed, folder))}"
 
 
+def once_on_one_rank(seed: int, folder: Path) -> str:
+    """Plant it on the second of two processes, as a flipped bit would: it is gone when it is looked for."""
+    planted = partial(diverging_patches.plant, seed=seed, step=STEP, rank=1)
+    lasting = together(training(seed, folder, name="lasting"), folder, planted)
+    landed("exitcode  : 3 " in lasting.err, lasting)
+    ended = together(training(seed, folder), folder, partial(planted, times=1))
+    assert "exitcode  : 3 " in ended.err, ended.err
+    assert "not so when it was repeated" in ended.error, ended.error
+    reports = [json.loads((run_folder(folder, name) / "divergence.json").read_text()) for name in ("lasting", "run")]
+    assert [report["rank"] for report in reports] == [1, 1], reports
+    names = [report["batches"][0]["file_names"] for report in reports]
+    assert names[0] == names[1], names
+    together(resuming(folder), folder).expect(0)
+    return f"both stop, exit 3, names {', '.join(names[1])}; resumed: {same(folder, whole(seed, folder))}"
+
+
 def _look(ended: Ended, folder: Path, rank: int) -> str:
     """See what it left: the report, its pictures, the weights of the step before, no line of the step."""
     place = run_folder(folder)
@@ -72,4 +88,5 @@ def _replay(folder: Path, planted: partial[object]) -> str:
 FAULTS = [
     Fault("K16", f"a loss is NaN in step {STEP}", alone),
     Fault("K16", f"a loss is NaN in step {STEP} on one of two processes", on_one_rank),
+    Fault("K16", f"a loss is NaN once in step {STEP} on one of two processes", once_on_one_rank),
 ]

@@ -22,6 +22,7 @@ from faults.harness import (
 )
 from faults.patches import (
     long_evaluation,
+    long_rehearsal,
     long_save,
     long_step,
     signal_in_evaluation,
@@ -98,6 +99,32 @@ def interrupt(seed: int, folder: Path, number: int, code: int, place: str) -> st
     assert checkpoints(folder)[0].stem == f"step-{wanted:08d}", checkpoints(folder)
     run(resuming(folder), folder).expect(0)
     return f"exit {code}, checkpoint of step {wanted}; {same_as_whole(seed, folder)}"
+
+
+def end_in_preflight(seed: int, folder: Path, number: int, code: int) -> str:
+    """Send it a signal between two batches of the pre-flight; the name of the run is free afterwards."""
+    with start(
+        training(seed, folder, "--preflight"), folder, [partial(long_rehearsal, marker=str(folder / "busy"))]
+    ) as child:
+        landed(child.until((folder / "busy").exists), child.err)
+        child.signal(number)
+        ended = child.wait()
+    ended.expect(code)
+    assert ended.err == "", ended.err
+    left = [path.name for path in run_folder(folder).iterdir()] if run_folder(folder).exists() else []
+    assert number == signal.SIGKILL or not left, left
+    run(training(seed, folder, "--overwrite"), folder).expect(0)
+    return f"exit {code}, left: {', '.join(left) or 'nothing'}; {same_as_whole(seed, folder)}"
+
+
+def hang_up(seed: int, folder: Path) -> str:
+    """Start it with nohup, and let the terminal go."""
+    patch = partial(signal_in_step, step=5, number=signal.SIGHUP)
+    ended = run(
+        training(seed, folder, "--workers", "2"), folder, patches=[patch], around=lambda words: ["nohup", *words]
+    )
+    ended.expect(0)
+    return same_as_whole(seed, folder)
 
 
 def interrupt_group(seed: int, folder: Path, number: int, code: int) -> str:
@@ -226,6 +253,11 @@ FAULTS = [
         Fault("K15", f"SIGINT twice, in {name}", partial(interrupt_twice, number=INT, code=130, place=place))
         for place, name in (("step", "a step"), ("save", "a save"), ("evaluation", "an evaluation"))
     ),
+    *(
+        Fault("K15", f"{number.name} in the pre-flight", partial(end_in_preflight, number=number, code=code))
+        for number, code in ((TERM, 143), (INT, 130), (signal.SIGKILL, -9))
+    ),
+    Fault("K15", "SIGHUP of a run under nohup", hang_up),
     Fault("K17", "SIGSTOP of a loader's process, then SIGCONT", partial(halt_worker, seconds=20)),
     Fault("J14", "--resume and --overwrite of a run that is being trained", run_twice),
 ]

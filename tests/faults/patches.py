@@ -12,6 +12,7 @@ from typing import Any
 from torch.utils.data import get_worker_info
 
 import panet.cli.judging
+import panet.cli.preflight
 from panet.data.dataset import SampleDataset
 from panet.objective.objective import Objective
 from panet.train.learner import Learner
@@ -158,6 +159,17 @@ def long_evaluation(marker: str) -> None:
     panet.cli.judging.predict_all = slow  # type: ignore[attr-defined]
 
 
+def long_rehearsal(marker: str) -> None:
+    """Make the first batch of the pre-flight take a minute."""
+    rehearse = panet.cli.preflight.rehearse
+
+    def slow(*arguments: Any, **keywords: Any) -> Any:
+        _dawdle(marker)
+        return rehearse(*arguments, **keywords)
+
+    panet.cli.preflight.rehearse = slow  # type: ignore[attr-defined]
+
+
 def _dawdle(marker: str) -> None:
     Path(marker).touch()
     for _ in range(600):
@@ -262,6 +274,11 @@ def hoard(step: int) -> None:
 def remove_folder(step: int, path: str) -> None:
     """Remove a folder after a step."""
     after_step(step, lambda: shutil.rmtree(path))
+
+
+def remove_lock(step: int, path: str) -> None:
+    """Remove a run's lock file after a step."""
+    after_step(step, lambda: os.unlink(path))
 
 
 def set_umask(mask: int) -> None:

@@ -27,6 +27,7 @@ from faults.patches import (
     limit_memory,
     move_clock,
     remove_folder,
+    remove_lock,
     set_umask,
     signal_in_step,
 )
@@ -126,6 +127,13 @@ def remove(seed: int, folder: Path, workers: int) -> str:
     return f"{told[0].replace(str(place), 'run')}; last weights as uninterrupted"
 
 
+def unlock(seed: int, folder: Path) -> str:
+    """Remove the run's lock file after step 10, when there is a best evaluation already."""
+    patch = partial(remove_lock, step=10, path=str(run_folder(folder) / ".lock"))
+    run(training(seed, folder), folder, patches=[patch]).expect(0)
+    return same_as_whole(seed, folder)
+
+
 def move(seed: int, folder: Path, seconds: float) -> str:
     """Set the clock after step 5."""
     ended = run(training(seed, folder), folder, patches=[partial(move_clock, step=5, seconds=seconds)])
@@ -179,6 +187,7 @@ FAULTS = [
         Fault("K19", f"the run's folder removed, workers {workers}", partial(remove, workers=workers))
         for workers in (0, 2)
     ),
+    Fault("K19", "the run's lock file removed", unlock),
     Fault("K21", "time zone, locale C, no HOME, umask 077", surround),
     Fault("K21", "clock an hour back", partial(move, seconds=-3600.0)),
     Fault("K21", "clock a year forward", partial(move, seconds=3.2e7)),

@@ -90,6 +90,8 @@ def test_the_later_assignment_wins_over_the_earlier_and_over_the_file(recipe: Pa
         ("train.rhubarb=1", "train.rhubarb is unknown; `panet config` prints the known ones"),
         ("modell.norm=none", "modell is unknown (did you mean 'model'?)"),
         ("train.seed.x=1", "train.seed is one setting, not a section"),
+        ("train.steps=10000000000", "train.steps: input should be less than or equal to 1000000000, got 10000000000"),
+        ("train.epochs=1e300", "train.epochs: input should be less than or equal to 1000000, got 1e+300"),
         ("train.seed=-1", "train.seed: input should be greater than or equal to 0, got -1"),
         ("train.seed=__import__('os')", "train.seed: input should be a valid integer"),
         ("train.learning_rate=.nan", "train.learning_rate: input should be a finite number"),

@@ -31,7 +31,8 @@ from panet.evaluate.runner import evaluate
 from panet.model.fast import in_precision
 from panet.predict.predictor import pick_device
 from panet.settings import to_yaml
-from panet.train.folder import check_same, create_folder
+from panet.train.facts import check_same
+from panet.train.folder import create_folder
 from panet.weights.checkpoint import restore
 
 __all__ = ["Job", "order_jobs", "run_ablation"]

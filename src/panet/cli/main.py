@@ -4,15 +4,18 @@
 missing; 130 and 143 interrupted.
 """
 
+import contextlib
 import errno
 import gc
 import io
 import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -92,10 +95,12 @@ def options(
 def main() -> None:
     """Run the command line of this process."""
     keep_memory()
+    _clear_up_when_ended()
     try:
         code = run(sys.argv[1:])
     finally:
         gc.freeze()  # else Python takes a second to look through all that is imported before it ends
+        _end_at_once_when_ended()
     if "RANK" in os.environ:
         # One of several processes: all has been written. What is left are threads of the connection, which now and
         # then abort when the other side ends first, and would give the code of a signal for that of the error.
@@ -105,6 +110,39 @@ def main() -> None:
             time.sleep(_TIME_TO_HEAR)
         os._exit(code)
     sys.exit(code)
+
+
+def _clear_up_when_ended() -> None:
+    """Let SIGTERM and SIGHUP end a process as Ctrl-C does: what it has begun is taken away, 143 and 129 are its codes.
+
+    One of several processes ends at once: it may be waiting for others, and torchrun ends them all.
+    """
+    if "RANK" in os.environ:
+        return
+    for name in ("SIGTERM", "SIGHUP"):  # the last is not on Windows
+        if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(signal.Signals[name], _leave)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _end_at_once_when_ended() -> None:
+    """Let a signal while Python itself ends take effect without a word: all has been cleared up."""
+    if "RANK" in os.environ:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+                stream.flush()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(signal.Signals[name]) is not signal.SIG_IGN:
+            signal.signal(signal.Signals[name], _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ from panet.cli.summary import describe_data, describe_model, describe_plan, warn
 from panet.config import Config
 from panet.data.build import build_train_loader, steps_per_epoch
 from panet.data.coco import CocoDataset
+from panet.data.fingerprint import fingerprint
 from panet.data.formats.source import find_source
 from panet.data.images import printable
 from panet.data.report import REPORT_NAME, Reading, read_parts, write_report
@@ -34,7 +35,8 @@ from panet.settings import flat_settings
 from panet.structures import LabelMap
 from panet.train.build import build_learner, build_plan
 from panet.train.distributed import ALONE, Ranks
-from panet.train.folder import check_begun, check_outside, check_same, tell_changes, write_facts
+from panet.train.facts import check_classes, check_same, tell_changes, write_facts
+from panet.train.folder import check_begun, check_outside, is_run
 from panet.train.initial import load_initial
 from panet.train.interrupts import Interrupts
 from panet.train.lock import RunLock
@@ -54,6 +56,11 @@ class Splits:
     train: CocoDataset
     val: CocoDataset | None
     reading: Reading
+
+    def fingerprints(self) -> dict[str, dict[str, int | str]]:
+        """Tell them from other ones, by "train" and "val"."""
+        parts = {"train": self.train, "val": self.val}
+        return {name: fingerprint(part) for name, part in parts.items() if part is not None}
 
 
 def run_training(
@@ -99,16 +106,16 @@ def run_training(
     folder = Path(ranks.share(lambda: str(make_folder())))
     with contextlib.ExitStack() as stack:
         with ranks.together():
-            lock = _open_run(stack, folder, config, resume, ranks)
+            lock = _open_run(stack, folder, config, splits.train.label_map, resume, ranks)
             model = build_model(config.model, config.train.seed, load_backbone=start is None and not resume)
             lines = [] if start is None else load_initial(model, config.model, start, str(init), reset_head)
-            lines += tell_changes(folder) if resume and ranks.is_first else []
+            lines += tell_changes(folder, splits.fingerprints()) if resume and ranks.is_first else []
             model = model.to(device)
             if foreseen is not None:
                 preflight(console, config, splits.train, splits.val if judged else None, model, foreseen, ranks)
             if ranks.is_first:
                 if not resume:
-                    write_facts(folder, config, splits.train.label_map, ranks.size)
+                    write_facts(folder, config, splits.train.label_map, ranks.size, splits.fingerprints())
                 write_report(folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
         _print(console, *lines, *_describe(model, config, splits, start is None and not resume))
         with _told_how_to_go_on(console, folder, ranks):
@@ -132,7 +139,9 @@ def _describe(model: PANet, config: Config, splits: Splits, starts_anew: bool) -
     return [describe_model(model, config), *parts, *([warning] if warning else [])]
 
 
-def _open_run(stack: contextlib.ExitStack, folder: Path, config: Config, resume: bool, ranks: Ranks) -> RunLock:
+def _open_run(
+    stack: contextlib.ExitStack, folder: Path, config: Config, label_map: LabelMap, resume: bool, ranks: Ranks
+) -> RunLock:
     """Lock the folder, on the first rank, and see that a run in it can be gone on with."""
     lock = RunLock(folder)
     if ranks.is_first:
@@ -140,6 +149,7 @@ def _open_run(stack: contextlib.ExitStack, folder: Path, config: Config, resume:
         stack.enter_context(lock)
         if resume:
             check_same(folder, config, ranks.size)
+            check_classes(folder, label_map)
             check_begun(folder)
     return lock
 
@@ -262,14 +272,13 @@ def _fit(
             console.print(metric_table(metrics, config.train.max_dets))
 
 
-def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> bool:
-    """Make the run's folder anew if it was removed; give whether it was."""
-    if lock.holds():
-        return False
-    lock.take()
-    write_facts(lock.folder, config, splits.train.label_map, num_ranks)
-    write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
-    return True
+def _claim(lock: RunLock, config: Config, splits: Splits, num_ranks: int) -> None:
+    """Take the lock again if its file was removed, and write again what makes the folder a run's if that was."""
+    if not lock.holds():
+        lock.take()
+    if not is_run(lock.folder):
+        write_facts(lock.folder, config, splits.train.label_map, num_ranks, splits.fingerprints())
+        write_report(lock.folder / REPORT_NAME, splits.reading, config.data.on_bad_data)
 
 
 def _tell_drop(display: TrainingDisplay, numbers: Iterator[int], why: DataError) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -125,3 +125,8 @@ class AnnotationTable:
         """Give the number of objects of each picture, crowds included."""
         counts: NDArray[np.int64] = self._starts.diff().numpy()
         return counts
+
+    def buffers(self) -> list[NDArray[Any]]:
+        """Give all it holds but the objects' places in the file, flat."""
+        objects = (self._labels, self._crowd, self._boxes, self._areas, self._stored_boxes, self._stored_areas)
+        return [each.numpy() for each in (self._sizes, self._starts, *objects)] + self._counts.buffers()

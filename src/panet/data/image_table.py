@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -53,6 +53,10 @@ class ImageTable(Sequence[ImageRecord]):
         """Give every (height, width), as (N, 2)."""
         sizes: NDArray[np.int64] = self._sizes.numpy()
         return sizes
+
+    def buffers(self) -> list[NDArray[Any]]:
+        """Give all it holds but the folder, flat."""
+        return [*self._ids.buffers(), *self._names.buffers(), self._is_number.numpy(), self._sizes.numpy()]
 
     def _record(self, index: int) -> ImageRecord:
         [text], [name] = (texts.between(index, index + 1) for texts in (self._ids, self._names))

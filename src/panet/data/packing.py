@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["PackedTexts"]
@@ -32,3 +34,7 @@ class PackedTexts:
         cuts = self._starts.numpy()[start : stop + 1].tolist()
         packed = self._bytes.numpy()
         return [packed[a:b].tobytes().decode("utf-8", _ERRORS) for a, b in pairwise(cuts)]
+
+    def buffers(self) -> list[NDArray[Any]]:
+        """Give all it holds, flat: where the texts begin, and their bytes."""
+        return [self._starts.numpy(), self._bytes.numpy()]

@@ -1,5 +1,6 @@
 """When a loader's process dies, fails or hangs: told at once, in a line that names the cause."""
 
+import _thread
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ _LESS = "add --workers 0 to read in one process"
 _SHARED = f"/dev/shm is too small for the batches that processes hand over: {_LESS}, or make it larger"
 _SECONDS_FOR_OWN_SIGNAL = 0.2
 _SECONDS_TO_ASK_AGAIN = 0.05
+_WAITING = ("selectors", "multiprocessing.connection", "multiprocessing.queues", "threading")
 _CHILD_ENDED = getattr(signal, "SIGCHLD", None)  # not on Windows
 
 
@@ -81,71 +83,79 @@ class WorkerWatch:
         self._previous: Any = None
 
     def __enter__(self) -> None:
-        try:
-            self._check()
-        except ResourceError as error:
-            self._explain(error)
         self._others = multiprocessing.active_children()
         if _CHILD_ENDED is not None and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(_CHILD_ENDED, self._receive)
+        if self._dead():  # asked when a death from now on is heard of
+            self._hear_no_more()
+            time.sleep(_SECONDS_FOR_OWN_SIGNAL)
+            self._explain(ResourceError("a process that reads pictures ended"))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._previous is not None:
-            signal.signal(_CHILD_ENDED, self._previous)  # type: ignore[arg-type]  # it was set with that
-            self._previous = None
+        self._hear_no_more()
         known = [*self._others, *self._workers]
         self._workers += [child for child in multiprocessing.active_children() if child not in known]
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             self._explain(error)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if _in_a_finalizer(frame):  # what is raised there, Python only prints
-            again = threading.Timer(_SECONDS_TO_ASK_AGAIN, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
-            return
-        self._check()
-        if callable(self._previous):
-            self._previous(number, frame)
+    def _hear_no_more(self) -> None:
+        if self._previous is not None:
+            signal.signal(_CHILD_ENDED, self._previous)  # type: ignore[arg-type]  # it was set with that
+            self._previous = None
 
-    def _check(self) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._dead():
+            if not _waits(frame):
+                _thread.start_new_thread(_signal_again, (number,))  # threading's own locks may be held here
+                return
             time.sleep(_SECONDS_FOR_OWN_SIGNAL)  # what ended it may be on its way to this process too, and goes first
             raise ResourceError("a process that reads pictures ended")
+        if callable(self._previous):
+            self._previous(number, frame)
 
     def _dead(self) -> list[BaseProcess]:
         return [worker for worker in self._workers if worker.exitcode is not None]
 
     def _explain(self, error: Exception) -> None:
+        why = self._tell_cause(error)
+        if why is not None:
+            for worker in self._workers:
+                worker.kill()  # else each is waited for, for seconds, when its loader is collected
+            raise ResourceError(why) from error
+
+    def _tell_cause(self, error: Exception) -> str | None:
         text = str(error)
         if "shared memory" in text:
-            raise ResourceError(_SHARED) from error
+            return _SHARED
         if " in DataLoader worker process" in text:
             *_, cause = (line for line in text.splitlines() if line.strip())
-            raise ResourceError(
-                f"a process that reads pictures failed: {cause}: {_LESS}, and --debug to see where"
-            ) from (error)
+            return f"a process that reads pictures failed: {cause}: {_LESS}, and --debug to see where"
         if isinstance(error, ConnectionError | EOFError):  # the other end of a pipe is gone; the process is about to be
             _wait_until(lambda: bool(self._dead()))
         for worker in self._dead():
-            raise ResourceError(f"process {worker.pid}, which reads pictures, {_tell_end(worker.exitcode or 0)}") from (
-                error
-            )
+            return f"process {worker.pid}, which reads pictures, {_tell_end(worker.exitcode or 0)}"
         if "DataLoader timed out" in text:
-            for worker in self._workers:
-                worker.kill()  # it may hear nothing else
-            raise ResourceError(
+            return (
                 f"no batch came in {self._timeout:g} s: a process that reads pictures hangs, or storage is slower than "
                 f"that: {_LESS}, or raise data.worker_timeout"
-            ) from error
+            )
+        return None
 
 
-def _in_a_finalizer(frame: FrameType | None) -> bool:
+def _waits(frame: FrameType | None) -> bool:
+    """Whether it is where a batch is waited for, and no finalizer or callback, of which Python only prints errors."""
+    if frame is None or frame.f_globals.get("__name__") not in _WAITING:
+        return False
     while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
+        if frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__") in ("weakref", "multiprocessing.util"):
+            return False
         frame = frame.f_back
-    return False
+    return True
+
+
+def _signal_again(number: int) -> None:
+    time.sleep(_SECONDS_TO_ASK_AGAIN)
+    os.kill(os.getpid(), number)
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:

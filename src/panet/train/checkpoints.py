@@ -1,5 +1,6 @@
 """What a run resumes from: model files that hold the optimizer's state too. No pickle; a damaged one is passed over."""
 
+import contextlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +37,10 @@ class Standing(BaseModel):
     best_score: float | None = None
     num_worse: int = 0
 
+    def without_best(self) -> "Standing":
+        """Give one in which the next weights that are scored are the best: those that were are lost."""
+        return self.model_copy(update={"best_step": 0, "best_score": None})
+
 
 class Checkpoints:
     """The checkpoints of a run, `checkpoint/step-00000123.safetensors`; the newest two remain.
@@ -62,7 +67,10 @@ class Checkpoints:
         Raises:
             CheckpointError: it cannot be written, or a weight is not finite.
         """
-        self._folder.mkdir(exist_ok=True)
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{self._folder}: cannot be made: {error.strerror}") from error
         path = self._path(standing.step)
         notes = {_NOTE: standing.model_dump_json()}
         self._sums.note(path, save_model(path, tensors, self._config, self._label_map, notes=notes))
@@ -71,7 +79,8 @@ class Checkpoints:
         self._sums.write()
         for old in self._paths():
             if old not in kept:
-                old.unlink()
+                with contextlib.suppress(OSError):  # the new one counts; the next save tries again
+                    old.unlink()
 
     def load(self) -> tuple[Standing, dict[str, Tensor], list[str]]:
         """Give the newest whole checkpoint, and what was wrong with newer ones; step 0 and no tensors if there is none.

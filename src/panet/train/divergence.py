@@ -178,7 +178,7 @@ class Watch:
         """Save the state before the step; give the step it is of, or else why it cannot be kept."""
         try:
             self._run.save(self._learner)
-        except (CheckpointError, OSError) as error:
+        except (CheckpointError, DivergedError) as error:
             return None, f"the weights of step {step} could not be kept: {error}"
         return step, None
 
@@ -202,11 +202,11 @@ def _name_pictures(batch: DivergedBatch) -> list[str]:
 def _choose(reports: Sequence[str]) -> str:
     """Choose the report of the rank on which it arose: others see its gradients, after they have been averaged."""
     read = [Divergence.model_validate_json(text) for text in reports]
-    problem = next(report.problem for report in read if report.problem)  # others were not told
+    told = [report for report in read if report.problem]  # the others were not
     found = [report for report in read if report.first is not None]
     arisen = [report for report in found if report.first is not None and report.first.kind != "gradient norm"]
-    chosen = (arisen or found or read)[0]
-    return chosen.model_copy(update={"problem": problem}).model_dump_json()
+    chosen = (arisen or found or told)[0]  # the last where it was not so when it was repeated
+    return chosen.model_copy(update={"problem": told[0].problem}).model_dump_json()
 
 
 def _describe(batch: Batch, losses: dict[str, float]) -> DivergedBatch:

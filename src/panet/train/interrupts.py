@@ -16,7 +16,8 @@ class Interrupts:
     """While entered, SIGINT raises KeyboardInterrupt, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
 
     In `held()` the first signal waits for its end; a second one does not. Whatever ends the block early leaves `torn`
-    true: what it changes may be half changed.
+    true: what it changes may be half changed. A SIGHUP that is ignored stays so: `nohup` starts what shall outlive its
+    terminal.
 
     Args:
         shared: there are several processes, which must stop after the same step. A signal is only noted, in `noted`; it
@@ -33,7 +34,7 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():  # only there may a handler be set
-            self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+            self._previous = {number: signal.signal(number, self._receive) for number in _heard()}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,6 +80,11 @@ class Interrupts:
         if self._held and first:
             return
         _raise(number)
+
+
+def _heard() -> list[signal.Signals]:
+    ignored = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in _SIGNALS if not (ignored and number == signal.SIGHUP)]
 
 
 def _raise(number: int) -> None:

@@ -24,14 +24,13 @@ class Journal:
         self._path = path
         self._waiting: list[str] = []
 
-    def append(self, line: Mapping[str, Any]) -> OSError | None:
-        """Add a line; give what keeps it from the disk, if that is so."""
+    def keep(self, line: Mapping[str, Any]) -> None:
+        """Take a line, which the next `write` adds to the file."""
         self._waiting.append(json.dumps(line) + "\n")
-        try:
-            self._write(last=False)
-        except OSError as error:
-            return error
-        return None
+
+    def write(self) -> None:
+        """Add the lines that wait; OSError if that cannot be: they go on waiting."""
+        self._write(last=False)
 
     def flush(self) -> None:
         """Bring all lines to the disk; CheckpointError if that cannot be."""
@@ -46,14 +45,16 @@ class Journal:
             return []
         return [json.loads(text) for text in self._path.read_text(encoding="utf-8").splitlines()]
 
-    def rewind(self, standing: Standing) -> None:
-        """Drop the lines after a standing, and a line that a crash cut short."""
+    def rewind(self, standing: Standing) -> int:
+        """Drop the lines after a standing, and what is none, as after a crash; give the number of steps that remain."""
         if not self._path.exists():
-            return
+            return 0
         content = self._path.read_text(encoding="utf-8", errors="replace")
-        kept = "".join(text + "\n" for text in content.splitlines() if _belongs(text, standing))
+        lines = [(text, line) for text in content.splitlines() if (line := _read(text, standing)) is not None]
+        kept = "".join(text + "\n" for text, _ in lines)
         if kept != content:
             write_whole(self._path, kept.encode())
+        return len({line["step"] for _, line in lines if "losses" in line})
 
     def _write(self, last: bool) -> None:
         with self._path.open("ab") as file:
@@ -69,9 +70,13 @@ class Journal:
                 raise
 
 
-def _belongs(text: str, standing: Standing) -> bool:
+def _read(text: str, standing: Standing) -> dict[str, Any] | None:
+    """Give a line of a run up to a standing; None for another one, or none."""
     try:
         line = json.loads(text)
     except json.JSONDecodeError:
-        return False
-    return bool(line["step"] <= (standing.checked_step if "metrics" in line else standing.step))
+        return None
+    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+        return None
+    last = standing.checked_step if "metrics" in line else standing.step
+    return line if line["step"] <= last else None

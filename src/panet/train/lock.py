@@ -13,9 +13,10 @@ from panet.errors import ConfigError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["RunLock"]
+__all__ = ["LOCK_NAME", "RunLock"]
 
-_NAME = ".lock"
+LOCK_NAME = ".lock"
+"""Of the file that is locked, in the run's folder."""
 
 
 class RunLock:
@@ -30,7 +31,7 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._path = folder / _NAME
+        self._path = folder / LOCK_NAME
         self._file: int | None = None
 
     def __enter__(self) -> Self:
@@ -70,7 +71,7 @@ class RunLock:
             return False
         try:
             return os.path.samestat(os.fstat(self._file), self._path.stat())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _open(self) -> int:

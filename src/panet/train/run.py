@@ -1,5 +1,6 @@
 """What a run writes: a line a step, weights, checkpoints."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,21 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from panet.config import ModelConfig
-from panet.errors import CheckpointError
+from panet.errors import CheckpointError, DivergedError, PANetError
 from panet.structures import LabelMap
 from panet.train.checkpoints import Checkpoints, Standing
 from panet.train.distributed import ALONE, Ranks
 from panet.train.journal import Journal
 from panet.train.learner import Learner
 from panet.train.log_group import LogGroup
+from panet.train.scores import describe_scores, score_of
 from panet.train.sums import Sums
 from panet.weights.checkpoint import save_model
 from panet.weights.files import clear_parts
 
-__all__ = ["Run", "StepRecord", "score_of"]
-
-
-_SHOWN = ("box/AP", "mask/AP", "mask/AP50", "loss/total")
+__all__ = ["Run", "StepRecord"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,6 @@ class StepRecord:
     gradient_norm: float
 
 
-def score_of(metrics: Mapping[str, float]) -> float:
-    """Give what decides which weights are best: the AP of masks, or of boxes where there are none."""
-    return metrics["mask/AP"] if "mask/AP" in metrics else metrics["box/AP"]
-
-
 class Run:
     """A run's folder while it trains: metrics.jsonl and other logs, weights/{best,last}.safetensors, checkpoint/.
 
@@ -64,8 +58,8 @@ class Run:
         steps_per_epoch: for the log.
         notes: kept in the model files.
         on_step, on_note: told of each step, and of what a user should know.
-        claim: called before anything is written; sees that the folder is there and this process's, and gives whether
-            it had to be made anew.
+        claim: called before anything is written; sees that the folder is there and this process's. What the disk does
+            not allow, it raises as an OSError or a PANetError that comes from one.
         save_seconds: between checkpoints where no evaluation comes.
         clock: seconds that never go back.
         ranks: the processes that train together; the first one writes, the others keep count.
@@ -82,7 +76,7 @@ class Run:
         notes: Mapping[str, str],
         on_step: Callable[[StepRecord], None],
         on_note: Callable[[str], None],
-        claim: Callable[[], bool] = lambda: False,
+        claim: Callable[[], None] = lambda: None,
         save_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         ranks: Ranks = ALONE,
@@ -130,7 +124,8 @@ class Run:
             elif self._writes:
                 self._checkpoints.save(self.standing, learner.tensors())
         if self._writes:
-            self._journal.rewind(self.standing)
+            if num_lost := self.standing.step - self._journal.rewind(self.standing):
+                self.note(f"metrics.jsonl: the lines of {num_lost} of {self.standing.step} steps are lost")
             self._logs.open(self.standing.step)
 
     def _open(self) -> dict[str, Tensor]:
@@ -141,6 +136,10 @@ class Run:
         self.standing, tensors, problems = self._checkpoints.load()
         for problem in problems:
             self.note(f"{problem}; going on from step {self.standing.step}")
+        best = self.folder / "weights" / "best.safetensors"
+        if self.standing.best_step and not best.is_file():
+            self.standing = self.standing.without_best()
+            self.note(f"{best}: is gone; the next weights that are scored will be the best")
         return tensors
 
     def _share_standing(self) -> None:
@@ -180,7 +179,8 @@ class Run:
 
     def check(self, learner: Learner, metrics: Mapping[str, float] | None) -> None:
         """Log an evaluation and save; the weights become the best if their score is, or if nothing was scored."""
-        self._hold_folder()
+        with contextlib.suppress(CheckpointError):  # then the save below fails too, and tells
+            self._hold_folder()
         step, best = self.standing.step, self.standing.best_score
         score = math.nan if metrics is None else score_of(metrics)
         better = best is None or score > best
@@ -191,9 +191,8 @@ class Run:
         else:
             update |= {"num_worse": self.standing.num_worse + 1}
         if metrics is not None:
-            shown = [f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics]
-            self.note(f"step {step}: {'  '.join(shown)}{'  (best)' if better else ''}")
-            self._write({"metrics": {name: None if math.isnan(value) else value for name, value in metrics.items()}})
+            self.note(f"step {step}: {describe_scores(metrics)}{'  (best)' if better else ''}")
+            self._write({"metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}})
         self.standing = self.standing.model_copy(update=update)
         self.save(learner, must=False)
         self._share_standing()
@@ -206,21 +205,24 @@ class Run:
             must: else a failure is only told.
 
         Raises:
-            CheckpointError: it must be, and cannot; or a weight is not finite.
+            CheckpointError: it must be, and cannot.
+            DivergedError: a weight is not finite.
         """
         if not self._writes:
             return
-        self._hold_folder()
         self._last_save = self._clock()
         try:
+            self._hold_folder()
             self._journal.flush()
             if self._best is not None:
                 self._save_weights("best", *self._best)
                 self._best = None
             self._save_weights("last", self.standing.step, learner.judged.state_dict())
             self._checkpoints.save(self.standing, learner.tensors())
-        except (CheckpointError, OSError) as error:
-            if must or (isinstance(error, CheckpointError) and error.__cause__ is None):
+        except CheckpointError as error:
+            if error.__cause__ is None:
+                raise DivergedError(str(error)) from error
+            if must:
                 raise
             self._trouble = str(error)
             self.note(f"step {self.standing.step} is not saved: {error}; training goes on, and so does saving")
@@ -240,15 +242,32 @@ class Run:
             self.save(learner)
 
     def _hold_folder(self) -> None:
-        """See that the folder is there; what was in it when it was removed is gone."""
-        if not self._writes or not self._claim():
+        """See that the folder is there, and make anew what of it was removed.
+
+        Raises:
+            CheckpointError: the disk does not allow it.
+            ConfigError: another process has the folder.
+        """
+        if not self._writes:
             return
-        (self.folder / "weights").mkdir(exist_ok=True)
-        if self._best is None:  # the next that is scored will be the best
-            self.standing = self.standing.model_copy(update={"best_step": 0, "best_score": None})
+        weights = self.folder / "weights"
+        try:
+            self._claim()
+            if weights.is_dir():
+                return
+            place = weights if (self.folder / "metrics.jsonl").exists() else self.folder
+            weights.mkdir()
+        except OSError as error:
+            raise CheckpointError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        except PANetError as error:
+            if isinstance(error.__cause__, OSError):
+                raise CheckpointError(str(error)) from error.__cause__
+            raise
+        if self._best is None:
+            self.standing = self.standing.without_best()
         self.close()
         self._logs.open(self.standing.step)
-        self.note(f"{self.folder}: was removed; made anew, without what was in it before step {self.standing.step}")
+        self.note(f"{place}: was removed; made anew, without what was in it before step {self.standing.step}")
 
     def _save_weights(self, name: str, step: int, state: Mapping[str, Tensor]) -> None:
         path = self.folder / "weights" / f"{name}.safetensors"
@@ -258,13 +277,16 @@ class Run:
     def _write(self, content: Mapping[str, Any]) -> None:
         if not self._writes:
             return
-        self._hold_folder()
         step = self.standing.step
         line = {"step": step, "epoch": round(step / self._steps_per_epoch, 4), **content}
-        error = self._journal.append(line)
-        if error is not None and not self._trouble:
-            self._trouble = f"metrics.jsonl: {error.strerror}"
-            self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
+        self._journal.keep(line)
+        try:
+            self._hold_folder()
+            self._journal.write()
+        except (CheckpointError, OSError) as error:
+            if not self._trouble:
+                self._trouble = f"metrics.jsonl: {error.strerror if isinstance(error, OSError) else error}"
+                self.note(f"{self._trouble}: lines wait until it can be written; training goes on")
         self._logs.scalars(line)
 
 

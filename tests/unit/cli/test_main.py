@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,28 @@ def test_an_error_of_the_user_is_one_line_and_its_code(failing, capsys, error: E
     failing(error)
     assert main.run(["fail"]) == code
     assert capsys.readouterr() == ("", "error: a.yaml: bad\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_command_that_is_ended_clears_up_first(number: int, code: int) -> None:
+    words = (
+        "import atexit, os, signal, sys; from panet.cli import main; atexit.register(print, 'cleared up'); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); main.run = lambda _: os.kill(os.getpid(), int(sys.argv[1])); "
+        "main.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "cleared up\n", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_second_signal_while_python_ends_is_silent(number: int, code: int) -> None:
+    words = (
+        "import atexit, os, signal, sys; from panet.cli import main; number = int(sys.argv[1]); "
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "atexit.register(os.kill, os.getpid(), number); main.run = lambda _: print('saved'); main.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "saved\n", "")
 
 
 def test_control_characters_do_not_reach_the_terminal(failing, capsys) -> None:

@@ -3,7 +3,10 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
+import weakref
+from multiprocessing.process import BaseProcess
 
 import pytest
 import torch
@@ -116,21 +119,55 @@ def test_a_pipe_that_breaks_just_before_its_process_is_dead_is_told_as_that_deat
         raise ConnectionResetError
 
 
-def test_a_death_in_the_middle_of_a_finalizer_is_told_after_it() -> None:
-    class Slow:
-        def __del__(self) -> None:
-            time.sleep(0.6)
+class Slow:
+    """Takes its time to go, in a wait of its own."""
 
-    def wait() -> None:
-        Slow()
-        time.sleep(60)
+    def __del__(self) -> None:
+        threading.Event().wait(0.6)
 
+
+def wait_after_a_finalizer() -> None:
+    Slow()
+    threading.Event().wait(60)
+
+
+def wait_after_a_callback() -> None:
+    slow = Slow()
+    weakref.finalize(slow, threading.Event().wait, 0.6)
+    del slow
+    threading.Event().wait(60)
+
+
+def wait_after_work() -> None:
+    try:
+        time.sleep(0.6)  # stands for any code that does not wait for a batch
+    except ResourceError:
+        pytest.fail("it was torn")
+    threading.Event().wait(60)
+
+
+@pytest.mark.parametrize("wait", [wait_after_a_finalizer, wait_after_a_callback, wait_after_work])
+def test_a_death_interrupts_a_wait_alone_and_is_never_lost(wait) -> None:
     watch = WorkerWatch(60.0)
     with watch:
         process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,), daemon=True)
         process.start()
     with pytest.raises(ResourceError, match="ended by itself with exit code 0"), watch:
         wait()
+
+
+@pytest.mark.parametrize("act", [fail, lack])
+def test_after_an_error_no_process_is_waited_for(act) -> None:
+    loader = load(act, workers=2)
+    with pytest.raises(ResourceError):
+        list(loader)
+    assert all(not _wait_for_end(worker) for worker in loader.watch._workers)
+
+
+def _wait_for_end(process: BaseProcess) -> bool:
+    """Whether it is still alive after a second."""
+    process.join(1.0)
+    return process.is_alive()
 
 
 def test_a_loader_can_be_read_twice() -> None:

@@ -9,7 +9,8 @@ import pytest
 from panet.config import Config, DataConfig, TrainConfig
 from panet.errors import ConfigError
 from panet.structures import LabelMap
-from panet.train.folder import check_same, create_folder, find_run, read_run_config, write_facts
+from panet.train.facts import check_same, write_facts
+from panet.train.folder import create_folder, find_run, newest_run, read_run_config
 
 LABELS = LabelMap((3, 7), ("Nuß", "fig, dried"))
 
@@ -43,6 +44,38 @@ def test_overwriting_removes_the_whole_earlier_run(root: Path) -> None:
 
 def test_overwriting_what_is_not_there_is_fine(root: Path) -> None:
     assert create_folder(root, "nuclei", overwrite=True).is_dir()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [".lock"],
+        [".lock", "environment.json", ".label_map.json.123.part"],
+        [".lock", "environment.json", "label_map.json", ".config.yaml.7.part"],
+    ],
+)
+def test_overwriting_removes_what_was_killed_before_it_was_a_run(root: Path, names: list[str]) -> None:
+    (root / "nuclei").mkdir(parents=True)
+    for name in names:
+        (root / "nuclei" / name).touch()
+    assert list(create_folder(root, "nuclei", overwrite=True).iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["environment.json.bak", "lock", "weights"])
+def test_overwriting_spares_what_a_run_does_not_begin_with(root: Path, name: str) -> None:
+    (root / "nuclei" / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="is not the folder of a run"):
+        create_folder(root, "nuclei", overwrite=True)
+
+
+def test_the_newest_run_is_found_though_a_file_of_it_is_gone(root: Path) -> None:
+    for name, time in (("old", 1_000), ("new", 2_000)):
+        folder = make_run(root, name)
+        (folder / "link").symlink_to("nowhere")
+        for path in folder.iterdir():
+            os.utime(path, (time, time), follow_symlinks=False)
+    assert newest_run(root).name == "new"
 
 
 def test_overwriting_spares_a_folder_that_is_no_run(root: Path) -> None:

@@ -200,6 +200,17 @@ def test_an_interrupted_step_is_finished_and_saved_so_that_resuming_loses_nothin
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
 
 
+def test_a_hangup_that_is_ignored_stays_ignored(fakes, run_folder: Path) -> None:
+    objective = InterruptedObjective(fakes.objective(), signal.SIGHUP, step=6)
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    try:
+        train(objective, fakes.batches(), learner, fakes.plan(), run)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.standing.step == 10
+
+
 def test_a_signal_that_python_passed_over_is_raised_after_the_check(fakes, run_folder: Path) -> None:
     def judge(model: nn.Module) -> dict[str, float]:
         with contextlib.suppress(KeyboardInterrupt):  # as in a destructor

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from panet.errors import CheckpointError
+from panet.errors import CheckpointError, ConfigError, DivergedError
 from panet.train.loop import train
-from panet.train.run import score_of
+from panet.train.scores import score_of
 from panet.weights.checkpoint import load_model
 
 
@@ -103,6 +105,28 @@ def test_a_line_cut_by_a_crash_is_dropped(fakes, trained: Path) -> None:
     metrics = trained / "metrics.jsonl"
     before = metrics.read_text()
     metrics.write_text(before + '{"step": 10, "los')
+    resume(fakes, trained)
+    assert metrics.read_text() == before
+
+
+def test_lines_that_are_lost_are_counted(fakes, trained: Path) -> None:
+    metrics = trained / "metrics.jsonl"
+    texts = metrics.read_text().splitlines(keepends=True)
+    assert resume(fakes, trained) == 10
+    assert fakes.notes[-1].startswith("step 10: ")
+    metrics.write_text("".join(text for text in texts if not text.startswith('{"step": 7,'))[:-20])
+    resume(fakes, trained)
+    assert fakes.notes[-1] == "metrics.jsonl: the lines of 1 of 10 steps are lost"
+    metrics.unlink()
+    resume(fakes, trained)
+    assert fakes.notes[-1] == "metrics.jsonl: the lines of 10 of 10 steps are lost"
+
+
+@pytest.mark.parametrize("line", ["{}", "12", "[]", '"step"', '{"step": "a"}', '{"step": null}', "\0\0"])
+def test_what_is_no_line_of_a_run_is_dropped(fakes, trained: Path, line: str) -> None:
+    metrics = trained / "metrics.jsonl"
+    before = metrics.read_text()
+    metrics.write_text(f"{before}{line}\n")
     resume(fakes, trained)
     assert metrics.read_text() == before
 
@@ -219,11 +243,67 @@ def test_a_run_is_saved_between_evaluations_when_the_last_time_is_long_ago(fakes
     assert [path.stem for path in sorted((run_folder / "checkpoint").iterdir())] == ["step-00000002", "step-00000004"]
 
 
+def test_best_weights_that_are_gone_are_replaced_by_the_next_that_are_scored(fakes, trained: Path) -> None:
+    best = trained / "weights" / "best.safetensors"
+    best.unlink()
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    assert f"{best}: is gone; the next weights that are scored will be the best" in fakes.notes
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.01))
+    run.close()
+    assert load_model(best).notes["step"] == "11"
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_no_failure(
+    fakes, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "step-00000008.safetensors":
+            raise OSError(16, "Device or resource busy")
+        unlink(path, missing_ok)
+
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.save(learner)
+    monkeypatch.undo()
+    run.save(learner)
+    run.close()
+    assert sorted(path.stem for path in (trained / "checkpoint").iterdir()) == ["step-00000010", "step-00000011"]
+
+
+def test_weights_that_are_not_finite_are_a_divergence_and_not_saved(fakes, trained: Path) -> None:
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    with torch.no_grad():
+        learner.model.weight.fill_(math.inf)
+    run.standing = run.standing.model_copy(update={"step": 11})
+    with pytest.raises(DivergedError, match="weight weight: NaN or infinite; the training diverged"):
+        run.check(learner, scored(0.5))
+    run.close()
+    assert resume(fakes, trained) == 10
+
+
+def test_what_is_not_finite_in_an_evaluation_is_null_in_the_log(fakes, run_folder: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder), fakes.learner(objective.model)
+    metrics = {"box/AP": 0.1, "box/APs": math.nan, "loss/total": math.inf}
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: metrics)
+    texts = (run_folder / "metrics.jsonl").read_text().splitlines()
+    lines = [json.loads(text, parse_constant=refuse) for text in texts]
+    assert lines[-1]["metrics"] == {"box/AP": 0.1, "box/APs": None, "loss/total": None}
+
+
 def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
-    def claim() -> bool:
-        gone = not trained.exists()
+    def claim() -> None:
         trained.mkdir(exist_ok=True)
-        return gone
 
     run, learner = fakes.run(trained, claim=claim), fakes.learner(fakes.objective().model)
     run.start(learner)
@@ -234,6 +314,49 @@ def test_a_folder_that_was_removed_is_made_anew(fakes, trained: Path) -> None:
     assert f"{trained}: was removed; made anew, without what was in it before step 11" in fakes.notes
     assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
     assert resume(fakes, trained) == 11
+
+
+def test_weights_that_were_removed_are_made_anew(fakes, trained: Path) -> None:
+    run, learner = fakes.run(trained), fakes.learner(fakes.objective().model)
+    run.start(learner)
+    shutil.rmtree(trained / "weights")
+    run.standing = run.standing.model_copy(update={"step": 11})
+    run.check(learner, scored(0.0))
+    run.close()
+    assert f"{trained / 'weights'}: was removed; made anew, without what was in it before step 11" in fakes.notes
+    assert load_model(trained / "weights" / "best.safetensors").notes["step"] == "11"
+
+
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), ConfigError("run: cannot be written: Read-only")])
+def test_a_folder_that_cannot_be_reached_for_a_while_costs_nothing(fakes, run_folder: Path, error: Exception) -> None:
+    def claim() -> None:
+        if 3 <= len(fakes.steps) < 6:
+            raise error from OSError(30, "Read-only file system")
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder, claim=claim), fakes.learner(objective.model)
+    train(objective, fakes.batches(), learner, fakes.plan(), run, lambda _: {"box/AP": 0.1})
+    run.close()
+    why = "Stale file handle" if isinstance(error, OSError) else "Read-only"
+    told = [note for note in fakes.notes if why in note]
+    assert len(told) == 2, told
+    assert told[0].endswith(f"cannot be written: {why}: lines wait until it can be written; training goes on")
+    assert told[1].startswith("step 4 is not saved: ")
+    assert "step 8: saving succeeds again" in fakes.notes
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "losses" in line] == list(range(1, 11))
+    assert load_model(run_folder / "weights" / "best.safetensors").notes["step"] == "4"
+
+
+def test_a_folder_that_another_process_took_ends_the_run(fakes, run_folder: Path) -> None:
+    def claim() -> None:
+        if len(fakes.steps) == 3:
+            raise ConfigError("run: is in use by process 1")
+
+    objective = fakes.objective()
+    run, learner = fakes.run(run_folder, claim=claim), fakes.learner(objective.model)
+    with pytest.raises(ConfigError, match="is in use by process 1"):
+        train(objective, fakes.batches(), learner, fakes.plan(), run)
 
 
 def test_curves_end_where_they_cannot_be_written(fakes, run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
