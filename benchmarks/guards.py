@@ -38,7 +38,8 @@ FILES = (
 CALLS = ("stop", "warn", "add_row", "note", "tell", "_refuse", "_check_length")
 TESTS = [
     *(f"tests/battery/test_{name}.py" for name in ("boundary", "contract", "skip")),
-    *(f"tests/unit/data/test_{name}.py" for name in ("images", "documents", "coco", "dataset", "problems", "layout")),
+    *(f"tests/unit/data/test_{name}.py" for name in ("images", "inspection", "documents", "coco", "dataset")),
+    *(f"tests/unit/data/test_{name}.py" for name in ("problems", "layout")),
     *(f"tests/unit/ops/test_{name}.py" for name in ("rle", "polygons", "outlines")),
     *("tests/unit/data/formats", "tests/unit/evaluate/test_truth.py", "tests/unit/evaluate/test_results.py"),
     *("tests/unit/evaluate/test_coco.py", "tests/unit/cli/test_findings.py", "tests/unit/cli/test_convert.py"),

@@ -38,6 +38,11 @@ def first(bench):
     bench.document["annotations"] = [square(1, iscrowd=1)]
 
 
+def text_ids(bench):
+    """Give the first picture a text as id, and one of its two annotations a number."""
+    bench.document["images"][0]["id"] = bench.document["annotations"][1]["image_id"] = "1"
+
+
 WHOLE = encode(np.ones((HEIGHT, WIDTH), dtype=bool))["counts"]
 
 OBJECTS = [
@@ -63,6 +68,9 @@ OBJECTS = [
     Case("D13 another picture", DROP_ANN, "image-unknown", annotation(image_id=99)),
     Case("D13 no picture", DROP_ANN, "image-unknown", annotation(image_id=...)),
     Case("D13 a list", DROP_ANN, "image-unknown", annotation(image_id=[1])),
+    Case("D13 a number as text", DROP_ANN, "image-unknown", annotation(image_id="1"), "write it as a number"),
+    Case("D13 a number with a point", DROP_ANN, "image-unknown", annotation(image_id=1.0), "write it without a point"),
+    Case("D13 a text as number", DROP_ANN, "image-unknown", text_ids, "write it as a text"),
     Case("D13 true", DROP_ANN, "image-unknown", annotation(image_id=True)),
     Case("D14", WARN, "annotation-id-repeated", annotation(id=2)),
     Case("D15", OK, "", annotation(id=0)),
@@ -74,6 +82,8 @@ OBJECTS = [
     Case("D19 crowd as text", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd="yes")),
     Case("D19 crowd as dict", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd={"a": 1})),
     Case("D19 crowd as list", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=[1])),
+    Case("D19 crowd as an empty text", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd="")),
+    Case("D19 crowd as an empty list", DROP_ANN, "crowd-not-a-flag", annotation(iscrowd=[])),
     Case("D20", OK, "", annotation(iscrowd=1, segmentation=RUNS, bbox=[20, 2, 2, 10])),
     Case("D21", OK, "", first),
     Case("D22", OK, "", annotation(iscrowd=1)),
@@ -91,6 +101,7 @@ OBJECTS = [
     Case("D30 area below 0", DROP_ANN, "area-not-a-number", annotation(area=-1)),
     Case("D30 area as text", DROP_ANN, "area-not-a-number", annotation(area="80")),
     Case("D30 area 1e300", DROP_ANN, "area-not-a-number", annotation(area=1e300)),
+    Case("D30 area above what scores count", DROP_ANN, "area-not-a-number", annotation(area=1e11), "0 to 10000000000"),
     Case("D30 area of a box", OK, "", annotation(area=99)),
 ]
 
@@ -144,6 +155,7 @@ MASKS = [
     Case("E30 true", DROP_ANN, FORM, annotation(segmentation=True)),
     Case("E31", DROP_ANN, POLYGON, polygons(["4", "4", "12", "4", "12", "14"]), "not a number"),
     Case("E32", DROP_ANN, RLE, rle([2**70], (2**70, 1))),
+    Case("E32 of 4,000 digits", DROP_ANN, RLE, rle([1], (10**4000, 10**4000))),
     Case("E33", DROP_ANN, POLYGON, polygons([4, 4, None, 4, 12, 14]), "not a number"),
     Case("E33 true", DROP_ANN, POLYGON, polygons([4, 4, True, 4, 12, 14]), "not a number"),
     Case("E34", DROP_ANN, RLE, annotation(segmentation={"counts": [PIXELS]}), "no size"),
@@ -155,6 +167,9 @@ MASKS = [
     Case("E37 a long outline", DROP_ANN, POLYGON, polygons([-1e6, 5, 1e6, 9] * 40_000), "too long"),
     Case("E38 a text of 1 MB", DROP_ANN, POLYGON, polygons(["9" * 10**6, *range(199)])),
     Case("E39 a sliver of a bow", OK, "", annotation(segmentation=[[4, 4, 12, 4, 12, 5.5, 4, 5.5]], bbox=[4, 4, 8, 2])),
+    Case("E36 empty lists", DROP_ANN, POLYGON, polygons([[]] * 6)),
+    Case("E41 more than an RLE", OK, "", annotation(segmentation={**RUNS, "score": [NAN, INF]}, bbox=[20, 2, 2, 10])),
+    Case("E42 100,000 parts", OK, "", polygons(*([4, 4, 12, 4, 12, 14 - i % 9] for i in range(100_000)), SQUARE[0])),
     Case("E40 5 million runs", DROP_ANN, RLE, rle("0" * 5_000_000), "characters: at most"),
     Case("E40 as numbers", DROP_ANN, RLE, rle([0] * 4_200_000), "runs: at most"),
 ]
@@ -189,6 +204,11 @@ def categories(*rows):
     return document(categories=list(rows))
 
 
+def nested(depth):
+    """Put lists in each other under a key that nobody reads."""
+    return content(lambda clean: clean[:-1] + b', "info": ' + b"[" * depth + b"]" * depth + b"}")
+
+
 CELL, NUT = {"id": 1, "name": "cell"}, {"id": 2, "name": "nut"}
 
 FILES = [
@@ -206,6 +226,8 @@ FILES = [
     ),
     Case("F09", FATAL, "json-too-deep", content(b"[" * 100_000)),
     Case("F09 objects", FATAL, "json-too-deep", content(b'{"a":' * 100_000)),
+    Case("F09 where nothing is read", FATAL, "json-too-deep", nested(200)),
+    Case("F09 as deep as may be", OK, "", nested(199)),
     Case("F10 a number of 5,000 digits", FATAL, "json-long-number", content(b'{"images": ' + b"9" * 5000 + b"}")),
     Case("F11", FATAL, "no-images", document(images=[])),
     Case("F11 none usable", FATAL, "no-usable-picture", without_pictures),
@@ -237,7 +259,11 @@ FILES = [
     Case("F31 a name with a comma", OK, "", categories({"id": 1, "name": 'a,"b"\n<c>'}, NUT)),
     Case("F33 a category id of 2**70", OK, "", lambda bench: zero(bench, "cell", 2**70)),
     Case("F33 a category id below 0", OK, "", lambda bench: zero(bench, "cell", -5)),
-    Case("F34 half a character in a name", OK, "", categories({"id": 1, "name": "\ud800"}, NUT)),
+    Case(
+        "F34 half a character in a name", FATAL, "category-name-unusable", categories({"id": 1, "name": "\ud800"}, NUT)
+    ),
+    Case("F36 a name of 1 MB", FATAL, "category-name-unusable", categories({**CELL, "name": "x" * 10**6}, NUT)),
+    Case("F36 as long as may be", OK, "", categories({**CELL, "name": "x" * 1000}, NUT)),
     Case("F35 infinity elsewhere", OK, "", document(info=[INF, NAN])),
     Case("F32 bytes in a text", FATAL, "json-not-text", content(b'{"images": "\xff"}')),
 ]

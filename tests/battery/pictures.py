@@ -1,6 +1,7 @@
 """Bad, odd and good picture files and names (A, B): what becomes of each."""
 
 import os
+import zlib
 
 import numpy as np
 
@@ -78,6 +79,12 @@ def above(bench):
     bench.document["images"][0]["file_name"] = "../outside.png"
 
 
+def composed(bench):
+    """Name the first picture on disk as macOS does."""
+    bench.first.rename(bench.images / "e\u0301.png")
+    bench.document["images"][0]["file_name"] = "\u00e9.png"
+
+
 def animation(path):
     from PIL import Image
 
@@ -96,6 +103,20 @@ def with_thumbnail(path):
     block = b"Exif\0\0" + content
     marker = b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block
     path.write_bytes(content[:2] + marker + without_end(content[2:]))
+
+
+def without_scan(content):
+    return content[: content.index(b"\xff\xda")] + b"\xff\xd9"
+
+
+def lossless(content):
+    """Say of a JPEG that it is of the lossless kind."""
+    return content.replace(b"\xff\xc0", b"\xff\xc3")
+
+
+def lines(content):
+    """Write a PNG whose every checksum is right, whatever its pixels are."""
+    return picture(png(WIDTH, HEIGHT, chunk(b"IDAT", content), END))
 
 
 def endless(path):
@@ -160,6 +181,20 @@ FILES = [
     Case("A47 a thumbnail's end", DROP_IMG, DAMAGED, picture(with_thumbnail), "no end marker"),
     Case("A48 zeros", DROP_IMG, DAMAGED, picture(bytes(4096))),
     Case("A49 an end in the tail", OK, "", picture(spoilt("JPEG", lambda content: content + bytes(1 << 20)))),
+    Case("A52 no pixels, no words", DROP_IMG, DAMAGED, picture(png(WIDTH, HEIGHT, END))),
+    Case("A52 half the lines", DROP_IMG, DAMAGED, lines(zlib.compress(bytes((WIDTH + 1) * HEIGHT // 2)))),
+    Case("A52 not deflated", DROP_IMG, DAMAGED, lines(b"garbage" * 20)),
+    Case("A52 no such filter", DROP_IMG, DAMAGED, lines(zlib.compress((b"\x09" + bytes(WIDTH)) * HEIGHT))),
+    Case("A52 more lines than stated", OK, "", lines(zlib.compress(bytes((WIDTH + 1) * HEIGHT * 2)))),
+    Case("A53 a JPEG without a scan", DROP_IMG, DAMAGED, picture(spoilt("JPEG", without_scan))),
+    Case("A53 of a kind nobody reads", DROP_IMG, DAMAGED, picture(spoilt("JPEG", lossless))),
+    Case("A54 padding before a marker", OK, "", picture(spoilt("JPEG", lambda c: c[:2] + b"\xff" * 200_000 + c[2:]))),
+    Case(
+        "A54 padding without an end",
+        DROP_IMG,
+        DAMAGED,
+        picture(spoilt("JPEG", lambda content: content[: content.index(b"\xff\xda")] + b"\xff" * 200_000)),
+    ),
     Case("A51 over 1 GiB", DROP_IMG, DAMAGED, picture(endless), "larger than 1024 MiB"),
     Case("A50 EXIF turns a square", OK, "", picture(exif(3, (HEIGHT, WIDTH)))),
 ]
@@ -177,6 +212,7 @@ NAMES = [
     Case("B09", DROP_IMG, "name-is-address", called("https://example.com/a.png"), "download"),
     Case("B10", DROP_IMG, "name-leads-out", above),
     Case("B11", DROP_IMG, "picture-missing", called("A.png"), "did you mean 'a.png'"),
+    Case("B25 accents composed otherwise", DROP_IMG, "picture-missing", composed, "Unicode NFC or NFD"),
     Case("B12 a folder's", DROP_IMG, "name-is-folder", called(".")),
     Case("B13", OK, "", named("$(mkdir CANARY);`mkdir CANARY`|&.png")),
     Case("B14", OK, "", named("<img src=x onerror=alert(1)>.png")),

@@ -11,6 +11,10 @@ import torch
 
 from battery.training import TINY
 from panet.cli.main import run
+from panet.config import DataConfig
+from panet.data.build import build_extremes
+from panet.data.coco import CocoDataset
+from panet.data.extremes import Extremes
 from panet.data.synthetic import write_shapes
 from panet.train.run import Run, StepRecord
 from panet.weights.checkpoint import load_model
@@ -146,6 +150,38 @@ def test_a_strict_run_whose_picture_rots_is_refused_and_goes_on_leniently(folder
     assert older.stem == "step-00000012"
     report = json.loads(Path("runs/clean/data_report.json").read_text())
     assert report["parts"][0]["images"] == {"listed": 6, "used": 5}
+
+
+def test_pictures_whose_names_are_no_text_are_trained_on_as_others(folders: tuple[Path, Path], capsys) -> None:
+    clean, _ = folders
+    assert train(clean, "clean") == 0
+    for part in ("train", "val"):
+        path = clean / f"{part}.json"
+        document = json.loads(path.read_text())
+        for image in document["images"]:
+            name = f"\udcff{image['file_name']}"  # a byte that is no text
+            (clean / "images" / image["file_name"]).rename(clean / "images" / name)
+            image["file_name"] = name
+        path.write_text(json.dumps(document))
+    assert train(clean, "bytes") == 0
+    assert lines("bytes") == lines("clean")
+
+
+def test_a_picture_that_rots_before_the_first_step_is_left_out_of_the_rehearsal(folders, monkeypatch, capsys) -> None:
+    def damage_and_find(dataset: CocoDataset, data: DataConfig) -> Extremes:
+        found = build_extremes(dataset, data)
+        dataset.images[found.crowded[0]].path.write_bytes(b"rot")
+        return found
+
+    clean, _ = folders
+    whole = Path(shutil.copytree(clean, clean.parent / "whole"))
+    monkeypatch.setattr("panet.cli.preflight.build_extremes", damage_and_find)
+    assert train(clean, "strict") == 2
+    assert not Path("runs/strict").exists()
+    shutil.rmtree(clean)
+    whole.rename(clean)
+    assert train(clean, "lenient", "--on-bad-data", "skip") == 0
+    assert "is no picture" in capsys.readouterr().err
 
 
 @pytest.fixture

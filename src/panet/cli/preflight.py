@@ -185,7 +185,8 @@ def _batches(training: CocoDataset, config: Config, extremes: Extremes) -> dict[
 
     def make(indices: Sequence[int]) -> Batch:
         keys = [(0, index) for index in indices]
-        return build_batch(training, at_largest(config.data), config.model, config.train.seed, keys)
+        skip = config.data.on_bad_data == "skip"
+        return build_batch(training, at_largest(config.data), config.model, config.train.seed, keys, skip=skip)
 
     crowded = make(extremes.crowded)
     empty = make(extremes.empty) if extremes.empty else _without_objects(make(extremes.crowded[:1]))

@@ -10,6 +10,7 @@ from torch import nn
 from panet.config import ModelConfig
 from panet.data.build import build_normalise
 from panet.data.coco import CocoDataset
+from panet.data.images import printable
 from panet.errors import DataError
 from panet.model.panet import PANet
 from panet.ops.rle import decode_window
@@ -59,7 +60,7 @@ def draw_pairs(
         dataset: whose pictures.
         indices: of the pictures.
         config: of the model.
-    Returns: "val/<file name>" -> (H, W, 3) RGB. A picture that can no longer be read is left out.
+    Returns: "val/<file name, printable>" -> (H, W, 3) RGB. A picture that can no longer be read is left out.
     """
     modes = [(module, module.training) for module in model.modules()]
     predictor = Predictor(
@@ -79,7 +80,9 @@ def draw_pairs(
             except DataError:
                 continue
             halves = [(_draw_truth(dataset, index, found.image), "annotated"), (found.draw(), "found")]
-            pairs[f"val/{record.file_name}"] = np.hstack([_half(picture, title) for picture, title in halves])
+            pairs[f"val/{printable(record.file_name)}"] = np.hstack(
+                [_half(picture, title) for picture, title in halves]
+            )
     finally:
         for module, training in modes:
             module.training = training

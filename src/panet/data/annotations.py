@@ -106,8 +106,14 @@ class AnnotationTable:
             stored_boxes=self._stored_boxes.numpy()[part],
             stored_areas=self._stored_areas.numpy()[part],
             masks=tuple({"size": size, "counts": text} for text in self._counts.between(start, stop)),
-            rows=self._rows.numpy()[part],
+            rows=self.rows(index),
         )
+
+    def rows(self, index: int) -> NDArray[np.int64]:
+        """Give `self[index].rows`, at no cost."""
+        start, stop = self._starts[index : index + 2].tolist()
+        rows: NDArray[np.int64] = self._rows.numpy()[start:stop]
+        return rows
 
     @property
     def num_objects(self) -> int:

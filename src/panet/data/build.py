@@ -77,10 +77,15 @@ def build_train_loader(
     return build_loader(make, sampler, data.workers, data.worker_timeout, on_drop)
 
 
-def build_batch(dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, keys: Sequence[Key]) -> Batch:
-    """Make a batch of training samples, as the train loader would; DataError names a picture that cannot be read."""
+def build_batch(
+    dataset: CocoDataset, data: DataConfig, model: ModelConfig, seed: int, keys: Sequence[Key], *, skip: bool = False
+) -> Batch:
+    """Make a batch of training samples, as the train loader would; DataError names a picture that cannot be read.
+
+    With `skip`, it is left out, and only a batch without any picture is an error.
+    """
     samples = SampleDataset(dataset, _build_view_rule(data), _build_transforms(data), seed)
-    return _make_batch(samples, build_normalise(model), False, [*keys]).batch
+    return _make_batch(samples, build_normalise(model), skip, [*keys]).batch
 
 
 def at_largest(data: DataConfig) -> DataConfig:

@@ -217,5 +217,15 @@ def _read_owner(row: object, image_ids: Collection[int | str]) -> tuple[dict[str
         raise RowError("annotation-not-object", f"is a {type(row).__name__}, not an object")
     image_id = row.get("image_id")
     if not is_id(image_id) or image_id not in image_ids:
-        raise RowError("image-unknown", f"image_id {image_id!r:.60} is not among the images")
+        why = f"image_id {image_id!r:.60} is not among the images{_hint(image_id, image_ids)}"
+        raise RowError("image-unknown", why)
     return row, image_id
+
+
+def _hint(number: object, image_ids: Collection[int | str]) -> str:
+    """Say how a picture's id is written that is there as another type."""
+    if isinstance(number, str) and number.isdecimal() and len(number) < 20 and int(number) in image_ids:
+        return "; write it as a number"
+    if type(number) is float and number in image_ids:
+        return "; write it without a point"
+    return "; write it as a text" if type(number) is int and str(number) in image_ids else ""

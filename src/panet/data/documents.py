@@ -9,18 +9,24 @@ from panet.data.problems import BadDataError, Outcome, Problem
 
 __all__ = ["read_json"]
 
+_MAX_DEPTH = 200  # lists and objects in each other: far below where Python gives up, here or in whoever walks through
+_NESTING = {dict, list}
+
 
 def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file, with or without a byte-order mark.
 
     Raises:
-        BadDataError: no such file, no UTF-8, broken JSON (line and column), a key given twice in one object.
+        BadDataError: no such file, no UTF-8, broken JSON (line and column), a key given twice in one object, more than
+            200 lists and objects in each other.
     """
     try:
         if path.exists() and not path.is_file():  # a device or a pipe may never end
             _refuse(path, "json-unreadable", "is no file" if not path.is_dir() else "is a folder, not a JSON file")
         text = path.read_bytes().decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_read_object)
+        content = json.loads(text, object_pairs_hook=_read_object)
+        _check_depth(content)
+        return content
     except FileNotFoundError:
         _refuse(path, "json-missing", "no such file")
     except OSError as error:
@@ -51,6 +57,18 @@ def _recognise(path: Path) -> str:
     with open(path, "rb") as stream:
         start = stream.read(4)
     return next((what for sign, what in signs.items() if start.startswith(sign)), "")
+
+
+def _check_depth(content: Any) -> None:
+    """Raise RecursionError if lists and objects lie too deep in each other."""
+    level = [content]
+    for _ in range(_MAX_DEPTH + 1):
+        rows = [node.values() if type(node) is dict else node for node in level if type(node) in _NESTING]
+        if not rows:
+            return
+        nested = [row for row in rows if not _NESTING.isdisjoint(map(type, row))]  # most are lists of numbers
+        level = [child for row in nested for child in row]
+    raise RecursionError
 
 
 class _RepeatedKeyError(Exception):

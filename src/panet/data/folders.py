@@ -1,6 +1,7 @@
 """The name of a picture in an annotation file -> the file it stands for, inside the folder; links are followed."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 from panet.data.images import printable
@@ -17,7 +18,7 @@ class PictureFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._names: dict[Path, dict[str, list[str]]] = {}  # folder -> lower-case name -> names
+        self._names: dict[Path, dict[str, list[str]]] = {}  # folder -> plain name -> names
 
     def find(self, file_name: str) -> Path:
         """Give the file of a name.
@@ -54,15 +55,24 @@ class PictureFolder:
             return " as a file (a device, a pipe or a socket)"
         if "\\" in file_name:
             return "; write / instead of \\ between folders"
-        return nearest(path.name, self._list(path.parent).get(path.name.lower(), []))
+        alike = self._list(path.parent).get(_plain(path.name), [])
+        composed = unicodedata.normalize("NFC", path.name)
+        if any(unicodedata.normalize("NFC", name) == composed for name in alike):
+            return "; a name that looks the same is, whose accents are composed in another way (Unicode NFC or NFD)"
+        return nearest(path.name, alike)
 
     def _list(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._names:
             names: dict[str, list[str]] = {}
             try:
                 for name in os.listdir(folder):
-                    names.setdefault(name.lower(), []).append(name)
+                    names.setdefault(_plain(name), []).append(name)
             except (OSError, ValueError):  # no such folder, or a name that no system knows
                 names = {}
             self._names[folder] = names
         return self._names[folder]
+
+
+def _plain(name: str) -> str:
+    """Give what names have in common that differ in case, or in how accents are composed, only."""
+    return unicodedata.normalize("NFC", name).lower()

@@ -187,6 +187,8 @@ def open_picture(path: str | Path, content: bytes | None = None, *, most: int = 
         raise DataError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise DataError(f"{name}: is a folder, not a picture") from None
+    except PermissionError:
+        raise DataError(f"{name}: must not be read by this user; change its permissions") from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: is no picture, or none of {', '.join(_FORMATS)}; save it as PNG or JPEG") from None
     except _DAMAGE as error:

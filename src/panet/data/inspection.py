@@ -1,9 +1,10 @@
 """What is known of a picture before it is decoded: its size, and whether its file is whole.
 
-The cost is reading the file, not decoding it: a PNG carries checksums, a JPEG ends in a marker. Of a format with
-neither, and of a PNG with anything unusual in it, the pixels are decoded.
+The cost is reading the file, and for a PNG inflating it, not decoding it: a PNG carries checksums, a JPEG ends in a
+marker. Of a format with neither, and of a PNG or a JPEG with anything unusual in it, the pixels are decoded.
 """
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -20,9 +21,13 @@ __all__ = ["PictureSizes", "inspect_picture"]
 _MAX_BYTES = 1 << 30  # of a file: MAX_PIXELS of three 16-bit channels are 384 MB
 _BLOCK = 1 << 20
 _PNG_SIGNATURE = 8  # bytes
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the kind of colour
+_PNG_FILTERS = 5  # ways to write a line
 _PNG_PIXELS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _PNG_COLOUR = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"bKGD", b"pHYs", b"sBIT", b"tIME"}
 _JPEG_END, _JPEG_SCAN = b"\xff\xd9", 0xDA
+_JPEG_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive
+_JPEG_TABLES = {0xC4, 0xDB}
 
 
 class PictureSizes(NamedTuple):
@@ -65,15 +70,16 @@ def _is_whole(image: Image.Image, path: Path) -> bool:
             return _read_chunks(stream, printable(path))
     if image.format in ("JPEG", "MPO"):
         with open(path, "rb") as stream:
-            _find_end(stream, printable(path))
-        return True
+            scan, markers = _find_scan(stream)
+            _find_end(stream, scan, printable(path))
+        return markers >= {_JPEG_SCAN, *_JPEG_TABLES} and not markers.isdisjoint(_JPEG_FRAMES)
     return False
 
 
 def _read_chunks(stream: BinaryIO, name: str) -> bool:
-    """Check the checksums of a PNG; tell whether it has nothing but pixels and colour."""
+    """Check the checksums of a PNG, and that no line is missing; tell whether it has nothing but pixels and colour."""
     stream.seek(_PNG_SIGNATURE)
-    plain, kind = True, b""
+    plain, kind, lines = True, b"", _Lines(b"")
     while kind != b"IEND":
         header = stream.read(8)
         if len(header) < 8:
@@ -86,18 +92,54 @@ def _read_chunks(stream: BinaryIO, name: str) -> bool:
             if not block:
                 raise DataError(f"{name}: the PNG is cut off; copy or download it again")
             checksum, left = zlib.crc32(block, checksum), left - len(block)
+            if kind == b"IHDR":
+                lines = _Lines(block)
+            elif kind == b"IDAT":
+                lines.take(block)
         if stream.read(4) == struct.pack(">I", checksum):
             continue
         plain = False
         if kind in _PNG_PIXELS:
             where = kind.decode("ascii", "backslashreplace")
             raise DataError(f"{name}: the PNG is damaged: its {where} chunk fails its checksum; copy it again")
-    return plain
+    if lines.are_sound and lines.left > 0:  # Pillow would make them black
+        raise DataError(f"{name}: the PNG is damaged: its last lines are missing; copy or download it again")
+    return plain and lines.are_sound
 
 
-def _find_end(stream: BinaryIO, name: str) -> None:
+class _Lines:
+    """The lines of a PNG, inflated to be counted and thrown away.
+
+    Args:
+        header: the content of its first chunk.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        self._stream = zlib.decompressobj()
+        self._step, self.left = 1, 0  # bytes of a line; bytes that are still to come
+        self.are_sound = False  # whether they can be drawn as far as they have come; unknown if they are interlaced
+        if len(header) == 13:
+            width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+            if colour in _PNG_CHANNELS and not interlaced:
+                self._step = 1 + (width * depth * _PNG_CHANNELS[colour] + 7) // 8
+                self.left, self.are_sound = self._step * height, True
+
+    def take(self, block: bytes) -> None:
+        """Take a part of the pixels."""
+        while block and self.left > 0 and self.are_sound:
+            try:
+                lines = self._stream.decompress(block, _BLOCK)
+            except zlib.error:
+                self.are_sound = False
+                return
+            kinds = lines[self.left % self._step :: self._step]  # the first byte of each line
+            self.are_sound = max(kinds, default=0) < _PNG_FILTERS
+            self.left -= len(lines)
+            block = self._stream.unconsumed_tail
+
+
+def _find_end(stream: BinaryIO, scan: int, name: str) -> None:
     """Check that a JPEG's scan has an end; what is behind it does not matter."""
-    scan = _find_scan(stream)
     end = stream.seek(0, 2)
     while end > scan:  # from behind: in a whole file it is found at once
         start = max(scan, end - _BLOCK)
@@ -108,16 +150,24 @@ def _find_end(stream: BinaryIO, name: str) -> None:
     raise DataError(f"{name}: the JPEG is cut off: it has no end marker; copy or download it again")
 
 
-def _find_scan(stream: BinaryIO) -> int:
-    """Give the place of a JPEG's first scan: before it, a thumbnail has an end marker of its own."""
+def _find_scan(stream: BinaryIO) -> tuple[int, set[int]]:
+    """Give the place of a JPEG's first scan, and the markers up to it: before it, a thumbnail has an end of its own."""
     stream.seek(2)
+    markers: set[int] = set()
     while True:
         place = stream.tell()
         header = stream.read(4)
-        if len(header) < 4 or header[0] != 0xFF or header[1] == _JPEG_SCAN:
-            return place
-        if header[1] == 0xFF:  # padding
+        if len(header) < 4 or header[0] != 0xFF:
+            return place, markers
+        if header[1] == 0xFF:  # padding, of any length
             stream.seek(place + 1)
+            rest = b""
+            while not rest and (block := stream.read(_BLOCK)):
+                rest = block.lstrip(b"\xff")
+            stream.seek(-len(rest) - 1, os.SEEK_CUR)
             continue
+        markers.add(header[1])
+        if header[1] == _JPEG_SCAN:
+            return place, markers
         (length,) = struct.unpack(">H", header[2:])
         stream.seek(place + 2 + length)

@@ -74,7 +74,7 @@ def _find_split(root: Path, split: str, annotations: str | Path | None, images: 
     if annotations is not None:
         path = _named(root, annotations)
         return Split(path, _find_images(root, split, path, ("images", split, f"{split}*"), images))
-    found = [(path, folders) for pattern, folders in _KNOWN[split] for path in sorted(root.glob(pattern))]
+    found = [(path, folders) for pattern, folders in _KNOWN[split] for path in _list(root, pattern)]
     if not found:
         if images is not None:
             raise DataError(f"{printable(root)}: data.{split}_images is given, but no {split} annotations are there")
@@ -84,6 +84,12 @@ def _find_split(root: Path, split: str, annotations: str | Path | None, images: 
         raise DataError(f"{printable(root)}: unclear which is the {split} part: {names}; set data.{split}")
     path, folders = found[0]
     return Split(path, _find_images(root, split, path, folders, images))
+
+
+def _list(root: Path, pattern: str) -> list[Path]:
+    """Give what a pattern stands for; a link to nothing too, so that it is told of and not passed over."""
+    path = root / pattern
+    return [path] if path.is_symlink() else sorted(root.glob(pattern))
 
 
 def _find_images(root: Path, split: str, annotations: Path, folders: tuple[str, ...], named: str | Path | None) -> Path:

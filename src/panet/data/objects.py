@@ -9,7 +9,10 @@ from panet.data.segmentation import read_segmentation
 from panet.ops.rle import Positions, Rle, measure_area, measure_box, write_positions
 from panet.structures import Size
 
-__all__ = ["read_object"]
+__all__ = ["MAX_AREA", "read_object"]
+
+MAX_AREA = 1e10
+"""px; COCO does not count what has a larger one, be it an object or a false positive."""
 
 _LEAST_OVERLAP = 0.5  # IoU of a box with its mask's; a little less than 1 is the drawing of polygons
 _NEAR = 1.0  # px
@@ -32,13 +35,14 @@ def read_object(row: Mapping[str, object], image: ImageRecord, labels: Mapping[i
     if type(category) is not int or category not in labels:
         hint = "; write it as a number" if type(category) is str else ""
         raise RowError("category-unknown", f"category_id {category!r:.60} is not among the categories{hint}")
-    crowd = row.get("iscrowd") or 0
+    crowd = 0 if row.get("iscrowd") is None else row["iscrowd"]
     if type(crowd) not in (int, bool, float) or crowd not in (0, 1):
         raise RowError("crowd-not-a-flag", f"iscrowd is {crowd!r:.60}; it must be 0 or 1")
     stored_box = _read_box(row.get("bbox"))
     stored_area = row.get("area")
-    if stored_area is not None and not (is_finite(stored_area) and stored_area >= 0):
-        raise RowError("area-not-a-number", f"area is {stored_area!r:.60}; it must be a number")
+    if stored_area is not None and not (is_finite(stored_area) and 0 <= stored_area <= MAX_AREA):
+        why = f"area is {stored_area!r:.60}; it must be a number of px, 0 to {MAX_AREA:.0f}"
+        raise RowError("area-not-a-number", why)
 
     segmentation = row.get("segmentation")
     positions = read_segmentation(segmentation, (image.height, image.width), note)

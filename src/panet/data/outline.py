@@ -11,6 +11,7 @@ from panet.structures import LabelMap
 
 __all__ = ["Outline", "read_listed", "read_outline"]
 
+_LONGEST_NAME = 1000  # characters: it stands in captions, tables and the model file
 _BACKGROUND = ("background", "__background__", "_background_")
 
 
@@ -97,6 +98,12 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
         number, name = row["id"], row.get("name")
         if not isinstance(name, str) or not name:
             findings.stop("category-without-name", f"category {number} has no name", where)
+        if not _is_text(name):
+            why = f"category {number} is called {name!r:.60}, with half a character in it; write its name again"
+            findings.stop("category-name-unusable", why, where)
+        if len(name) > _LONGEST_NAME:
+            why = f"category {number} has a name of {len(name)} characters; at most {_LONGEST_NAME} are taken"
+            findings.stop("category-name-unusable", why, where)
         if number in names:
             why = f"id {number} is already {names[number]!r:.60}; ids must differ"
             findings.stop("category-id-repeated", why, where)
@@ -111,6 +118,15 @@ def _read_categories(rows: Sequence[object], findings: Findings) -> LabelMap:
         findings.stop("no-categories", "lists no categories; there is nothing to tell apart")
     ids = sorted(names)
     return LabelMap(tuple(ids), tuple(names[number] for number in ids))
+
+
+def _is_text(name: str) -> bool:
+    """Tell text from what JSON can escape and no file can hold: half of a character's two halves."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_ids(rows: Sequence[object], findings: Findings) -> frozenset[int | str]:

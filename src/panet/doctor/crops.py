@@ -41,7 +41,8 @@ def draw_finding(finding: Finding, parts: Sequence[Part]) -> bytes:
         other = next(part for part in parts if part.name == finding.twin[0])
         picture = _beside(picture, _draw(other, finding, finding.twin[1]))
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)  # thin lines keep their colour
+    # Thin lines keep their colour. (Not optimised: of noise, Pillow gives too little room for that, and fails.)
+    picture.save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Stored box and area against the mask; objects that are annotated twice."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ _LEAST_OVERLAP = 0.5  # IoU of the two boxes, as when the file is read
 # Counted pixels and a polygon's area differ along the outline: by a share of a small object, by few pixels.
 _AREA_SHARE, _AREA_PIXELS = 0.05, 4.0
 _SAME = 0.9  # IoU of masks: two people draw one object with about this
+_MOST_PAIRS = 30_000  # of masks of a picture that are compared; what is beyond is left alone
 
 
 def own_boxes(objects: ImageAnnotations) -> NDArray[np.float64]:
@@ -75,9 +77,10 @@ def find_duplicates(part: Part) -> Iterator[Finding]:
     """
     for image in range(len(part)):
         objects = part.dataset.annotations[image]
+        rows = part.rows(image)
         told: set[int] = set()  # each object once, however many copies there are
-        for earlier, later in _close_boxes(objects):
-            if earlier in told or later in told:
+        for earlier, later in islice(_close_boxes(objects, told), _MOST_PAIRS):
+            if later in told:
                 continue
             overlap = _mask_iou(objects, earlier, later)
             if overlap < _SAME:
@@ -85,7 +88,7 @@ def find_duplicates(part: Part) -> Iterator[Finding]:
             told.add(later)
             label_map = part.dataset.label_map
             names = [label_map.name(int(objects.labels[i])) for i in (earlier, later)]
-            first = part.rows(image)[earlier].get("id")
+            first = rows[earlier].get("id")
             if names[0] == names[1]:
                 why = f"its mask is that of annotation {first!r:.60} of the same class (IoU {overlap:.3f})"
                 yield part.find("duplicate-object", why, image, [later, earlier])
@@ -107,12 +110,15 @@ def _guess(stored: NDArray[np.float64], own: NDArray[np.float64]) -> str:
     return ""
 
 
-def _close_boxes(objects: ImageAnnotations) -> Iterator[tuple[int, int]]:
-    """Give pairs (earlier, later) whose boxes overlap enough for their masks to be the same."""
+def _close_boxes(objects: ImageAnnotations, left_out: Container[int]) -> Iterator[tuple[int, int]]:
+    """Give pairs (earlier, later) whose boxes overlap enough for their masks to be the same.
+
+    Whoever takes the pairs may leave out objects on the way; they are not the earlier one of any more.
+    """
     boxes = objects.boxes.astype(np.float64)
     sizes = boxes[:, 2:] - boxes[:, :2]
     for i in range(len(boxes) - 1):
-        if objects.crowd[i]:
+        if objects.crowd[i] or i in left_out:
             continue
         others = boxes[i + 1 :]
         sides = np.minimum(boxes[i, 2:], others[:, 2:]) - np.maximum(boxes[i, :2], others[:, :2])

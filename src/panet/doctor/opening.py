@@ -70,8 +70,8 @@ def _show_annotation(part: Part, problem: Problem) -> Finding:
     name = printable(part.dataset.images[image].file_name)
     problem = replace(problem, place=f"{problem.place} in {name}")
     if problem.outcome is Outcome.WARN:
-        kept = part.dataset.annotations[image].rows.tolist()
-        return Finding(problem, part.name, image, tuple(kept.index(row) for row in rows if row in kept)[-1:])
+        kept = np.flatnonzero(np.isin(part.dataset.annotations.rows(image), rows)).tolist()
+        return Finding(problem, part.name, image, tuple(kept[-1:]))
     document = part.document["annotations"]
     outlines = [
         outline for row in rows if isinstance(document[row], dict) for outline in drawable_outlines(document[row])
@@ -85,4 +85,4 @@ def drawable_outlines(row: Mapping[str, Any]) -> list[Points]:
         polygons = polygons_of(row)
     except (TypeError, ValueError, OverflowError):  # not numbers, or not in pairs
         return []
-    return [polygon for polygon in polygons if np.isfinite(polygon).all() and np.abs(polygon).max() <= _FARTHEST]
+    return [polygon for polygon in polygons if len(polygon) and bool((np.abs(polygon) <= _FARTHEST).all())]

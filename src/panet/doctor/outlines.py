@@ -13,6 +13,7 @@ from panet.ops.rle import Positions, measure_area, read_positions
 __all__ = ["find_crossings", "find_leaving", "find_specks", "polygons_of"]
 
 _OUTSIDE = 1.0  # px: tools round to the picture's edge, and some a pixel beyond
+_MOST_PARTS = 1000  # of an object whose parts are looked at one by one; of one with more, as many
 _MOST_PAIRS = 4_000_000  # of edges that are compared with each other; an outline with more is left alone
 
 
@@ -27,7 +28,7 @@ def polygons_of(row: Mapping[str, Any]) -> list[Points]:
 def find_crossings(part: Part) -> Iterator[Finding]:
     """Find polygons of which two edges cross; edges that touch do not."""
     for image, i, polygons in _polygons(part):
-        for number, polygon in enumerate(polygons):
+        for number, polygon in enumerate(polygons[:_MOST_PARTS]):
             spots = crossings(polygon)
             if len(spots):
                 x, y = spots[0].tolist()
@@ -65,7 +66,7 @@ def find_specks(part: Part) -> Iterator[Finding]:
                 yield part.find("one-pixel-part", why, image, [i], spots=spots)
                 continue
             polygons = polygons_of(rows[i])
-            for number, polygon in enumerate(polygons if len(polygons) > 1 else []):
+            for number, polygon in enumerate(polygons[:_MOST_PARTS] if len(polygons) > 1 else []):
                 num_pixels = measure_area(draw([polygon.ravel().tolist()], height, width))
                 if num_pixels <= 1 and not _is_outside(polygon, height, width):
                     spot = (float(polygon[0, 0]), float(polygon[0, 1]))

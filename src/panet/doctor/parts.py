@@ -109,7 +109,7 @@ class Part:
     def rows(self, image: int) -> list[Mapping[str, Any]]:
         """Give the file's rows of a picture's objects, in the order of `dataset.annotations[image]`."""
         annotations = self.document["annotations"]
-        return [annotations[row] for row in self.dataset.annotations[image].rows.tolist()]
+        return [annotations[row] for row in self.dataset.annotations.rows(image).tolist()]
 
     def find(self, rule: str, why: str, image: int | None = None, objects: Sequence[int] = (), **shown: Any) -> Finding:
         """Make a finding about a picture, about objects in it (the first is named), or about the part.
@@ -126,7 +126,7 @@ class Part:
             record = self.dataset.images[image]
             image_id, place = record.id, printable(record.file_name)
             if objects:
-                row = int(self.dataset.annotations[image].rows[objects[0]])
+                row = int(self.dataset.annotations.rows(image)[objects[0]])
                 entries = self.document["annotations"][row]
                 annotation_id = entries.get("id") if is_id(entries.get("id")) else None
                 place = f"{name_row('annotations', row, entries)} in {place}"

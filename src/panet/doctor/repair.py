@@ -181,8 +181,10 @@ def _renumber(annotations: Sequence[Row], changes: list[Change]) -> None:
 
 
 def _copy(row: Mapping[str, Any]) -> Row:
-    """Copy a row; its segmentation is checked already, and is most of it."""
-    return {key: value if key == "segmentation" else _valid(value) for key, value in row.items()}
+    """Copy a row; its polygons are checked already, and are most of it. An RLE may hold keys that nobody looked at."""
+    return {
+        key: value if key == "segmentation" and isinstance(value, list) else _valid(value) for key, value in row.items()
+    }
 
 
 def _valid(value: Any) -> Any:

@@ -38,6 +38,9 @@ RULES_OF_READING: dict[str, Rule] = {
         FATAL, "a category has no integer id", "no annotation can name it", "number the categories"
     ),
     "category-without-name": Rule(FATAL, "a category has no name", "results could not be told apart", "name it"),
+    "category-name-unusable": Rule(
+        FATAL, "a category's name is no text, or far too long", "no model file can hold it", "write the name again"
+    ),
     "category-id-repeated": Rule(
         FATAL, "two categories share an id", "objects of two classes cannot be told apart", "give each its own id"
     ),
@@ -204,7 +207,7 @@ RULES_OF_READING: dict[str, Rule] = {
     ),
     "area-not-a-number": Rule(
         DROP_ANN,
-        "an area is no number",
+        "an area is no number of pixels",
         "objects cannot be sorted by size",
         "recompute it from the mask",
         _NO_ANNOTATION,

@@ -4,12 +4,14 @@ The evaluator believes all it is given: an annotation with id 0 counts as never 
 vanishes, a NaN sorts anywhere. Here each of these is put right or refused by name.
 """
 
+import math
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from panet.data.images import printable
+from panet.data.objects import MAX_AREA
 from panet.data.segmentation import read_segmentation
 from panet.errors import DataError
 from panet.ops import rle
@@ -17,7 +19,7 @@ from panet.structures import Size
 
 __all__ = ["Truth", "check_results", "read_truth"]
 
-_LARGEST_SIDE = 1e5  # px; COCO does not count what has an area above 1e10, be it an object or a false positive
+_LARGEST_SIDE = math.sqrt(MAX_AREA)  # px
 _LARGEST_NUMBER = sys.float_info.max
 
 
@@ -119,10 +121,10 @@ def _read_annotation(annotation: Mapping[str, Any], truth: Truth, kind: str, pla
         raise DataError(f"{place}: bbox is {stated!r:.80}: a side is below 0: expected [x, y, width, height]")
     if area is None:
         area = rle.area(mask) if mask is not None else box[2] * box[3]
-    if not (_is_number(area) and 0 <= area <= _LARGEST_SIDE**2):
-        raise DataError(f"{place}: area is {area!r:.60}: expected a number of px, 0 to {_LARGEST_SIDE**2:.0f}")
-    crowd = annotation.get("iscrowd") or 0
-    if crowd not in (0, 1):
+    if not (_is_number(area) and 0 <= area <= MAX_AREA):
+        raise DataError(f"{place}: area is {area!r:.60}: expected a number of px, 0 to {MAX_AREA:.0f}")
+    crowd = 0 if annotation.get("iscrowd") is None else annotation["iscrowd"]
+    if type(crowd) not in (int, bool, float) or crowd not in (0, 1):
         raise DataError(f"{place}: iscrowd is {crowd!r:.60}: expected 0 or 1")
     plain = {"image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": int(crowd)}
     return plain if mask is None else {**plain, "segmentation": mask}

@@ -52,14 +52,19 @@ def to_rle(polygons: Sequence[Sequence[float]], height: int, width: int) -> Rle:
 
 
 def draw(polygons: Sequence[Sequence[float]], height: int, width: int) -> Positions:
-    """Draw as `rasterise`; give the positions of `panet.ops.rle`."""
-    parts: list[Positions] = []
-    left = _MAX_CROSSINGS
-    for polygon in polygons:
-        part, num_crossings = _draw(_read_points(polygon), height, width, left)
-        parts.append(part)
-        left -= num_crossings
-    return unite(parts)
+    """Draw as `rasterise`; give the positions of `panet.ops.rle`. All polygons at once: there may be thousands."""
+    if not len(polygons):
+        return np.empty(0, dtype=np.int64)
+    parts = [_read_points(polygon) for polygon in polygons]
+    lengths = np.array([len(part) for part in parts])
+    ends = np.cumsum(lengths)
+    following = np.arange(1, ends[-1] + 1)
+    following[ends - 1] = ends - lengths  # every polygon is closed
+    fine = (_FINE * np.concatenate(parts) + 0.5).astype(np.int64)
+    edges, columns, rows = _cross_columns(fine, fine[following], width)
+    rows = np.clip(-((_FINE // 2 - rows) // _FINE), 0, height)  # fine row -> first pixel row below
+    places = columns * height + rows + (height * width + 1) * np.searchsorted(ends, edges, side="right")
+    return unite([_find_changes(places, height * width)])
 
 
 def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:
@@ -76,21 +81,26 @@ def _read_points(polygon: Sequence[float]) -> NDArray[np.float64]:
     return numbers.astype(np.float64).reshape(-1, 2)
 
 
-def _draw(points: NDArray[np.float64], height: int, width: int, most: int) -> tuple[Positions, int]:
-    """Give the positions at which one polygon's mask changes, and how often its outline crosses a column."""
-    columns, rows = _cross_columns((_FINE * points + 0.5).astype(np.int64), width, most)
-    rows = np.clip(-((_FINE // 2 - rows) // _FINE), 0, height)  # fine row -> first pixel row below
-    places, times = np.unique(columns * height + rows, return_counts=True)
-    changes = places[(times % 2 == 1) & (places < height * width)]
-    return (np.append(changes, height * width) if len(changes) % 2 else changes), len(columns)
+def _find_changes(places: Points, num_pixels: int) -> Positions:
+    """Give the positions at which each polygon's mask changes, polygon by polygon, an even number of each.
 
-
-def _cross_columns(fine: Points, width: int, most: int) -> tuple[Points, Points]:
-    """Find where a closed outline on the fine grid passes from fine column 5c + 2 to 5c + 3, or back.
-
-    Returns: pixel columns c in 0..W-1 and the fine rows there (of the two grid points, the upper one).
+    Args:
+        places: at which the outlines cross the columns, plus (num_pixels + 1) times the polygon's number.
+        num_pixels: of the picture.
     """
-    (x1, y1), (x2, y2) = fine.T, np.roll(fine, -1, axis=0).T
+    places, times = np.unique(places, return_counts=True)
+    owners, changes = np.divmod(places[times % 2 == 1], num_pixels + 1)
+    owners, changes = owners[changes < num_pixels], changes[changes < num_pixels]
+    odd = np.flatnonzero(np.bincount(owners) % 2)
+    return np.insert(changes, np.searchsorted(owners, odd, side="right"), num_pixels) if len(odd) else changes
+
+
+def _cross_columns(starts: Points, stops: Points, width: int) -> tuple[Points, Points, Points]:
+    """Find where edges on the fine grid pass from fine column 5c + 2 to 5c + 3, or back.
+
+    Returns: the edges' numbers, pixel columns c in 0..W-1, and the fine rows there (of the two grid points, the upper).
+    """
+    (x1, y1), (x2, y2) = starts.T, stops.T
     flat = np.abs(x2 - x1) >= np.abs(y2 - y1)
     swap = np.where(flat, x1 > x2, y1 > y2)  # each edge is drawn along its longer axis, upwards in it
     x1, x2, y1, y2 = (
@@ -103,10 +113,10 @@ def _cross_columns(fine: Points, width: int, most: int) -> tuple[Points, Points]
     first = np.maximum(-((middle - np.minimum(x1, x2)) // _FINE), 0)
     last = np.minimum((np.maximum(x1, x2) - middle - 1) // _FINE, width - 1)
     num_columns = np.maximum(last - first + 1, 0)
-    if num_columns.sum() > most:
+    if num_columns.sum() > _MAX_CROSSINGS:
         raise DataError("the polygons' outline is too long to be drawn")
 
-    edges = np.repeat(np.arange(len(fine)), num_columns)
+    edges = np.repeat(np.arange(len(starts)), num_columns)
     before = np.repeat(np.cumsum(num_columns) - num_columns, num_columns)
     columns = first[edges] + np.arange(len(edges)) - before
     x1, x2, y1, y2, flat = x1[edges], x2[edges], y1[edges], y2[edges], flat[edges]
@@ -115,7 +125,7 @@ def _cross_columns(fine: Points, width: int, most: int) -> tuple[Points, Points]
     rows[flat] = _rows_of_flat(target[flat], x1[flat], x2[flat], y1[flat], y2[flat])
     steep = ~flat
     rows[steep] = _rows_of_steep(target[steep], x1[steep], x2[steep], y1[steep], y2[steep])
-    return columns, rows
+    return edges, columns, rows
 
 
 def _rows_of_flat(target: Points, x1: Points, x2: Points, y1: Points, y2: Points) -> Points:

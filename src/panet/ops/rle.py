@@ -191,9 +191,9 @@ def _read_size(rle: Mapping[str, object], expected: tuple[int, int] | None) -> t
         raise DataError("the RLE has no size [height, width] of two integers")
     height, width = size
     if expected is not None and (height, width) != expected:
-        raise DataError(f"RLE size {list(size)} is not the picture's [height, width] {list(expected)}")
+        raise DataError(f"RLE size {list(size)!s:.60} is not the picture's [height, width] {list(expected)}")
     if height < 1 or width < 1 or height * width > MAX_TILED_PIXELS:
-        raise DataError(f"RLE size {list(size)} must have 1 to {MAX_TILED_PIXELS} pixels")
+        raise DataError(f"RLE size {list(size)!s:.60} must have 1 to {MAX_TILED_PIXELS} pixels")
     return height, width
 
 

@@ -97,7 +97,7 @@ def _edge(mask: NDArray[np.bool_], line: int) -> NDArray[np.bool_]:
 
 def _write_captions(picture: Image.Image, objects: Sequence[Drawn], colours: Sequence[tuple[int, int, int]]) -> None:
     """Write each caption above its object, or inside it at the top; leave it out where another one is."""
-    font = ImageFont.load_default(max(12, round(max(picture.size) / 70)))
+    font = ImageFont.load_default(max(12, round(min(max(picture.size) / 70, *picture.size))))
     pen = ImageDraw.Draw(picture)
     taken: list[Box] = []
     for drawn, colour in zip(objects, colours, strict=True):

@@ -32,7 +32,7 @@ class DivergedBatch(BaseModel):
 
     Args:
         image_ids: of its pictures.
-        file_names: of its pictures.
+        file_names: of its pictures, printable.
         keys: (epoch, index) of its pictures, of which all that was drawn for them is a function.
         losses: name -> value.
     """
@@ -212,7 +212,7 @@ def _choose(reports: Sequence[str]) -> str:
 def _describe(batch: Batch, losses: dict[str, float]) -> DivergedBatch:
     return DivergedBatch(
         image_ids=tuple(batch.image_ids),
-        file_names=tuple(source.file_name for source in batch.sources),
+        file_names=tuple(printable(source.file_name) for source in batch.sources),
         keys=tuple((source.epoch, source.index) for source in batch.sources),
         losses=losses,
     )

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from panet.cli.main import run
 from panet.data.synthetic import write_shapes
@@ -159,6 +160,25 @@ def test_bad_items_are_left_out_only_when_that_is_asked_for(shapes: Path, capsys
     assert run(["check", "again"]) == 0
 
 
+@pytest.mark.parametrize("to", ["yolo", "labelme"])
+def test_a_picture_that_the_format_would_show_turned_is_refused(
+    shapes: Path, to: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads((shapes / "train.json").read_text())
+    wide = next(image for image in document["images"] if image["width"] != image["height"])
+    place = shapes / "images" / wide["file_name"]
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    with Image.open(place) as picture:
+        picture.save(place, exif=tags)  # its annotations are for the pixels as they are stored
+    assert run(["convert", "shapes", "new", "--to", to]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"{place.name}: is annotated as it is stored, and {to} would have it turned" in error
+    assert not Path("new").exists()
+    assert run(["convert", "shapes", "new", "--to", "coco"]) == 0
+    assert run(["check", "new"]) == 0
+
+
 def test_a_part_that_is_not_there_is_told(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.move("shapes/val.json", "val.json")
     assert run(["convert", "shapes", "new", "--to", "coco", "--split", "val"]) == 2
@@ -205,8 +225,13 @@ def test_image_data_that_is_broken_is_told(shapes: Path, capsys: pytest.CaptureF
     path = min(Path("new/train").glob("*.json"))
     document = json.loads(path.read_text())
     (path.parent / document["imagePath"]).unlink()
-    for content, why in (("!", "its imageData is not base64"), ("AAAA", "is no picture")):
-        path.write_text(json.dumps({**document, "imageData": content}))
+    named = document["imagePath"]
+    for content, name, why in (
+        ("!", named, "its imageData is not base64"),
+        ("AAAA", named, "is no picture"),
+        ("AAAA", "\ud800/a.png", "imagePath \\ud800/a.png holds half a character; rename the picture"),
+    ):
+        path.write_text(json.dumps({**document, "imageData": content, "imagePath": name}))
         capsys.readouterr()
         assert run(["convert", "new", "again", "--to", "coco"]) == 2
         assert why in capsys.readouterr().err

@@ -39,6 +39,21 @@ def test_a_pair_shows_the_truth_left_and_the_models_mode_is_kept(shapes, tiny_mo
     assert not model.backbone.training
 
 
+def test_a_picture_whose_name_no_log_could_show_is_shown_under_an_escaped_one(tmp_path: Path, tiny_model: Path) -> None:
+    name = "line\udcff.png"  # a byte that is no text
+    Image.new("RGB", (1, 2000)).save(tmp_path / name)
+    mask = {"size": [2000, 1], "counts": [0, 900, 1100]}
+    document = {
+        "images": [{"id": 1, "file_name": name, "height": 2000, "width": 1}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": mask, "bbox": [0, 0, 1, 900]}],
+        "categories": [{"id": 1, "name": "line"}],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(document))
+    model, model_file = restore(tiny_model)
+    pairs = draw_pairs(model, read_coco(tmp_path / "val.json", tmp_path), [0], model_file.config)
+    assert list(pairs) == ["val/line\\udcff.png"]
+
+
 def test_a_picture_that_is_gone_is_left_out(shapes, tiny_model: Path) -> None:
     model, model_file = restore(tiny_model)
     shapes.images[0].path.unlink()

@@ -88,6 +88,12 @@ def test_unclear_and_absent_parts_are_told(tmp_path, paths, named, why):
         find_layout(tmp_path, **named)
 
 
+def test_a_link_to_nothing_is_a_part_that_cannot_be_read_and_no_absent_one(tmp_path):
+    make(tmp_path, "train.json", "images/")
+    (tmp_path / "val.json").symlink_to("elsewhere.json")
+    assert find_layout(tmp_path).val == Split(tmp_path / "val.json", tmp_path / "images")
+
+
 def test_the_root_must_be_a_folder(tmp_path):
     with pytest.raises(DataError, match=r"no such folder$"):
         find_layout(tmp_path / "nothing")

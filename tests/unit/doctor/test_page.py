@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -121,6 +122,16 @@ def test_a_finding_is_shown_with_why_it_matters_and_what_to_do(planted: Any) -> 
     with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as crop:
         crop.load()
         assert max(crop.size) <= 360
+
+
+def test_a_picture_of_noise_which_compresses_to_nothing_less_can_be_drawn(planted: Any) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (340, 340, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(planted.path())
+    planted.picture().update(width=340, height=340)
+    whole = {"segmentation": [[0, 0, 340, 0, 340, 340, 0, 340]], "bbox": [0, 0, 340, 340], "area": 9}
+    planted.annotation().update(whole)
+    checker = read(write_page(planted.examine(), "my set"))
+    assert any((tag, key) == ("img", "src") for tag, key, _ in checker.attributes)
 
 
 @pytest.mark.parametrize("rule", ["size", "duplicate", "copy", "outside", "refused", "crowded", "crossing", "exif"])

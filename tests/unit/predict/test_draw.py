@@ -96,6 +96,11 @@ def test_a_caption_much_wider_than_its_object_is_left_out() -> None:
     assert not result.any()
 
 
+def test_a_picture_as_thin_as_a_line_has_small_captions() -> None:
+    image = np.zeros((1, 1_000_000, 3), np.uint8)
+    assert overlay(image, [drawn(0, 0, 1, 500_000, "worm")]).size == (1_000_000, 1)
+
+
 def test_many_objects_have_no_captions() -> None:
     image = np.zeros((800, 900, 3), np.uint8)
     objects = [drawn(25 * i, 300, 20, 20, "f") for i in range(31)]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from panet.data.coco import CocoDataset
 from panet.data.formats.reading import Track, untracked
 from panet.data.formats.writers import TARGETS, Tally, Written
-from panet.data.images import EXTENSIONS, printable
+from panet.data.images import EXTENSIONS, printable, read_size
 from panet.errors import ConfigError, DataError, nearest
 
 __all__ = ["check_destination", "convert"]
@@ -44,7 +44,8 @@ def convert(
     Returns: what became of the objects, by part.
     Raises:
         ConfigError: the format cannot be written.
-        DataError: parts of different classes; the destination cannot be written.
+        DataError: parts of different classes; pictures that the format would show turned; the destination cannot be
+            written.
     """
     if target_name not in TARGETS:
         raise ConfigError(f"--to {target_name}: unknown{nearest(target_name, TARGETS)}: choose {', '.join(TARGETS)}")
@@ -107,7 +108,7 @@ def _write(
         tally = tallies[split] = Tally()
         folder = root / target.pictures.format(split=split)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = _place_pictures(dataset, folder, link=link, stored=stored, track=track)
+        pictures = _place_pictures(dataset, folder, target_name, link=link, stored=stored, track=track)
         target.write(root, split, pictures, dataset.label_map, tally)
     label_map = next(iter(datasets.values())).label_map
     target.finish(root, list(datasets), label_map)
@@ -117,12 +118,17 @@ def _write(
 
 
 def _place_pictures(
-    dataset: CocoDataset, folder: Path, *, link: bool, stored: Path | None, track: Track
+    dataset: CocoDataset, folder: Path, target_name: str, *, link: bool, stored: Path | None, track: Track
 ) -> Iterator[Written]:
-    """Copy or link each picture, and give what is on it."""
+    """Copy or link each picture, and give what is on it; DataError for one that the format would show turned."""
     names = _new_names([image.file_name for image in dataset.images])
     for index in track(range(len(dataset))):
         image = dataset.images[index]
+        if TARGETS[target_name].only_upright and read_size(image.path) != (image.height, image.width):
+            raise DataError(
+                f"{printable(image.path)}: is annotated as it is stored, and {target_name} would have it turned: "
+                "save the picture without its EXIF orientation, or convert to coco"
+            )
         place = folder / names[index]
         place.parent.mkdir(parents=True, exist_ok=True)
         real = Path(os.path.realpath(image.path))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from panet.data.formats.reading import Draft, Part, Reading, Track, find_pictures, why
 from panet.data.images import EXTENSIONS, printable, read_label_map
+from panet.data.inspection import inspect_picture
 from panet.data.problems import Outcome
 from panet.errors import DataError
 from panet.ops.rle import Positions
@@ -51,6 +52,7 @@ def read_labels(draft: Draft, image: Path, path: Path) -> tuple[NDArray[np.integ
     if size is None:
         return None
     try:
+        inspect_picture(path)  # Pillow would read lines that are missing as background
         labels = read_label_map(path)
         if labels.ndim != 2:
             raise DataError("its pixels are RGB, not numbers; save the labels as a PNG of 8 or 16 bits")

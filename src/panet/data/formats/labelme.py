@@ -132,7 +132,8 @@ def _add(
         return
     stated = (document.get("imageHeight"), document.get("imageWidth"))
     if any(side is not None for side in stated) and stated != size:
-        reason = f"says {stated[1]} x {stated[0]} px, but its picture is {size[1]} x {size[0]}; annotate it as it is"
+        height, width = (printable(f"{side!r:.40}") for side in stated)
+        reason = f"says {width} x {height} px, but its picture is {size[1]} x {size[0]}; annotate it as it is"
         draft.tell(Outcome.DROP_IMG, "size-differs", path, "", reason)
         return
     image_id = draft.add_image(name, size)
@@ -157,6 +158,8 @@ def _find_picture(root: Path, path: Path, document: dict[str, Any], stored: Path
             return name
     except OSError as error:
         raise DataError(f"imagePath {printable(stated[:60])}: {error.strerror}") from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"imagePath {printable(stated[:60])} holds half a character; rename the picture") from error
     hint = nearest(found.name, [entry.name for entry in found.parent.glob("*") if entry.suffix != ".json"])
     if document["imageData"]:
         hint += "; its pixels are in the file's imageData: `panet convert` writes them out"

@@ -32,7 +32,7 @@ class Source:
     val: Part | None
 
     def __str__(self) -> str:
-        return f"format: {self.kind} ({self.evidence or 'as told'})"
+        return f"format: {self.kind} ({printable(self.evidence) or 'as told'})"
 
 
 class _Format(NamedTuple):

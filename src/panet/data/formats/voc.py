@@ -15,6 +15,7 @@ from panet.data.formats.label_maps import by_stem, find_objects
 from panet.data.formats.reading import Draft, Part, Reading, Track, find_pictures, why
 from panet.data.formats.texts import read_lines
 from panet.data.images import printable, read_label_map
+from panet.data.inspection import inspect_picture
 from panet.data.problems import Outcome
 from panet.errors import DataError
 from panet.ops.rle import Positions
@@ -96,8 +97,8 @@ def _read_classes(root: Path) -> tuple[list[str], list[Colour]]:
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
-        shades = rest.split(":")[0].split(",")
-        if not name.strip() or len(shades) != 3 or not all(shade.strip().isdecimal() for shade in shades):
+        shades = [shade.strip() for shade in rest.split(":")[0].split(",")]
+        if not name.strip() or len(shades) != 3 or not all(shade.isdecimal() and len(shade) < 4 for shade in shades):
             raise DataError(f"{printable(path)}: line {number}: is not 'name:red,green,blue:parts:actions'")
         names.append(name.strip())
         colours.append((int(shades[0]), int(shades[1]), int(shades[2])))
@@ -141,6 +142,7 @@ def _classes_under(line: NDArray[np.integer], positions: Positions) -> list[int]
 def _read_numbers(draft: Draft, path: Path, size: Size, colours: list[Colour]) -> NDArray[np.integer] | None:
     """Read a picture of numbers, or of colours that stand for them; None, and a note, if that cannot be done."""
     try:
+        inspect_picture(path)  # Pillow would read lines that are missing as background
         pixels = read_label_map(path)
         if pixels.shape[:2] != size:
             (height, width), picture = pixels.shape[:2], f"{size[1]} x {size[0]}"

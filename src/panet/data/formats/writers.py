@@ -67,12 +67,14 @@ class Target(NamedTuple):
         write: writes a part's annotations.
         finish: writes what all parts share; takes their names.
         check: raises DataError where the format cannot tell these classes apart.
+        only_upright: whether its readers turn every picture by its EXIF orientation, whatever its annotations are for.
     """
 
     pictures: str
     write: Callable[[Path, str, Iterable[Written], LabelMap, Tally], None]
     finish: Callable[[Path, list[str], LabelMap], None]
     check: Callable[[LabelMap], None]
+    only_upright: bool = True
 
 
 def _write_coco(root: Path, split: str, pictures: Iterable[Written], label_map: LabelMap, tally: Tally) -> None:
@@ -179,7 +181,7 @@ def _write(path: Path, text: str) -> None:
 
 
 TARGETS = {
-    "coco": Target("images/{split}", _write_coco, lambda root, splits, label_map: None, lambda label_map: None),
+    "coco": Target("images/{split}", _write_coco, lambda root, splits, label_map: None, lambda label_map: None, False),
     "yolo": Target("images/{split}", _write_yolo, _finish_yolo, lambda label_map: None),
     "labelme": Target("{split}", _write_labelme, _finish_labelme, _check_labelme),
 }

@@ -27,6 +27,11 @@ def png(pixels, form="PNG", **options):
     return stream.getvalue()
 
 
+def cut(content):
+    """Leave out the last chunk of a PNG: all of its pixels are still there."""
+    return content[:-12]
+
+
 def labelme(shapes, **changes):
     document = {"shapes": shapes, "imagePath": "a.png", "imageData": None, "imageHeight": 8, "imageWidth": 10}
     return json.dumps({**document, **changes}).encode()
@@ -120,11 +125,22 @@ CASES = [
         r"colour \(7, 7, 7\), which stands for no",
     ),
     ("voc", {"labelmap.txt": b"background:0,0,0::\ncat:1,2\n"}, r"labelmap\.txt: line 2: is not 'name:red,green,blue"),
+    (
+        "voc",
+        {"labelmap.txt": b"background:0,0,0::\ncat:1,2," + b"9" * 5000},
+        r"labelmap\.txt: line 2: is not 'name:red",
+    ),
+    ("voc", {"SegmentationObject/a.png": cut(png(GREY))}, r"a\.png: the PNG is cut off; copy or download it again"),
     ("voc", {"labelmap.txt": b"cat:1,2,3::\ndog:1,2,4::\n"}, r"labelmap\.txt: its first class must be background"),
     (
         "labelme",
         {"train/a.json": b'{"shapes": [], "imagePath": "a.png",}'},
         r"a\.json: broken JSON at line 1 column \d+",
+    ),
+    (
+        "labelme",
+        {"train/a.json": labelme([SQUARE], imageWidth="10\n" * 999)},
+        r"a\.json: says '10\\n.{0,40} x 8 px, but its picture is 10 x 8; annotate it as it is",
     ),
     ("labelme", {"train/b.json": b"[]"}, r"b\.json: has no list 'shapes'; it is not a LabelMe file"),
     ("labelme", {"train/a.png": None}, r"a\.json: its picture a\.png is not there$"),
@@ -195,7 +211,8 @@ CASES = [
     ("masks", {"masks/a.png": None, "masks/b": b""}, r"images/a\.png: has no label map a\.png \(or \.tif\) in .*masks"),
     ("masks", {"masks/a.tif": png(LABELS, "TIFF")}, r"images/a\.png: a\.png and a\.tif: unclear which; keep one"),
     ("masks", {"masks/a.png": None, "masks/a.jpg": png(GREY, "JPEG")}, r"a\.jpg: a JPEG does not keep numbers exactly"),
-    ("masks", {"masks/a.png": png(LABELS)[:60]}, r"masks/a\.png: not a readable picture"),
+    ("masks", {"masks/a.png": png(LABELS)[:60]}, r"masks/a\.png: the PNG is cut off"),
+    ("masks", {"masks/a.png": cut(png(LABELS))}, r"masks/a\.png: the PNG is cut off"),
     ("masks", {"masks/a.png": png(np.zeros((8, 10, 4), np.uint8))}, r"masks/a\.png: its pixels are RGBA, not numbers"),
     ("masks", {"masks/a.png": None, "masks/a.tif": png(LABELS - np.int32(5), "TIFF")}, r"a\.tif: holds the number -5"),
     (
