@@ -30,7 +30,7 @@ CONFIGS = st.builds(
     ),
     train=st.builds(
         TrainConfig,
-        epochs=POSITIVE,
+        epochs=st.floats(0, 1e6, exclude_min=True),
         learning_rate=POSITIVE,
         milestones=st.lists(FRACTION).map(tuple),
         max_grad_norm=st.none() | POSITIVE,
