@@ -62,7 +62,7 @@ def signal_in_evaluation(call: int, number: int) -> None:
             signal_self(number)
         return predict_all(*arguments, **keywords)
 
-    panet.cli.judging.predict_all = broken  # type: ignore[attr-defined]
+    panet.cli.judging.predict_all = broken  # type: ignore[attr-defined]  # a fault replaces it
 
 
 def signal_in_save(step: int, point: str, number: int = signal.SIGKILL) -> None:
@@ -156,7 +156,7 @@ def long_evaluation(marker: str) -> None:
             _dawdle(marker)
         return predict_all(*arguments, **keywords)
 
-    panet.cli.judging.predict_all = slow  # type: ignore[attr-defined]
+    panet.cli.judging.predict_all = slow  # type: ignore[attr-defined]  # a fault replaces it
 
 
 def long_rehearsal(marker: str) -> None:
@@ -167,7 +167,7 @@ def long_rehearsal(marker: str) -> None:
         _dawdle(marker)
         return rehearse(*arguments, **keywords)
 
-    panet.cli.preflight.rehearse = slow  # type: ignore[attr-defined]
+    panet.cli.preflight.rehearse = slow  # type: ignore[attr-defined]  # a fault replaces it
 
 
 def _dawdle(marker: str) -> None:
