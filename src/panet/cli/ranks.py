@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["check_command", "console_of", "keep_cause", "make_way", "rank_prefix", "speaks_for_all"]
 
 _SHARED = ("train", "eval", "predict")
-_SECONDS_FOR_OTHERS = 3.0
+_SECONDS_FOR_OTHERS = 10.0  # also on a machine that is busy: where torchrun stops this one, nothing is waited for
 
 
 def _num_ranks() -> int:
