@@ -50,6 +50,12 @@ def test_an_error_of_the_user_is_one_line_and_its_code(failing, capsys, error: E
     assert capsys.readouterr() == ("", "error: a.yaml: bad\n")
 
 
+def _end_of(words: str, number: int) -> tuple[int, str, str]:
+    """Run a program of these words, told a signal's number; give its exit code, stdout and stderr."""
+    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_command_that_is_ended_clears_up_first(number: int, code: int) -> None:
     words = (
@@ -57,8 +63,7 @@ def test_a_command_that_is_ended_clears_up_first(number: int, code: int) -> None
         "signal.signal(signal.SIGHUP, signal.SIG_DFL); main.run = lambda _: os.kill(os.getpid(), int(sys.argv[1])); "
         "main.main()"
     )
-    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "cleared up\n", "")
+    assert _end_of(words, number) == (code, "cleared up\n", "")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -68,8 +73,7 @@ def test_a_second_signal_while_python_ends_is_silent(number: int, code: int) -> 
         "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler); "
         "atexit.register(os.kill, os.getpid(), number); main.run = lambda _: print('saved'); main.main()"
     )
-    ended = subprocess.run([sys.executable, "-c", words, str(int(number))], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "saved\n", "")
+    assert _end_of(words, number) == (code, "saved\n", "")
 
 
 def test_control_characters_do_not_reach_the_terminal(failing, capsys) -> None:
